@@ -1,0 +1,109 @@
+import { glob } from "node:fs/promises";
+import { basename, join } from "node:path";
+import pg from "pg";
+import type { Logger } from "pino";
+import { Umzug, type UmzugStorage } from "umzug";
+import { StartupError } from "../lib/startup-error.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** Held while migrating, so that of several nodes only one does it. The number is "rollcall" in ASCII. */
+const ADVISORY_LOCK = "8245937405158780012";
+
+/** One step forward of the schema. There are no steps back. */
+interface MigrationModule {
+  sql: string;
+}
+
+/**
+ * Brings the database to the newest schema. Each migration runs in a transaction of its own, so that a failed one
+ * leaves nothing behind; two callers at the same time wait for each other.
+ *
+ * @returns the names of the migrations that were applied
+ * @throws StartupError that names the migration that failed
+ */
+export async function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
+  return withClient(databaseUrl, async (client) => {
+    await client.query("SELECT pg_advisory_lock($1)", [ADVISORY_LOCK]);
+    await client.query(
+      "CREATE TABLE IF NOT EXISTS public.schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL)",
+    );
+    try {
+      const applied = await (await createUmzug(client)).up();
+      const names = applied.map(({ name }) => name);
+      if (names.length > 0) log.info({ migrations: names }, "database migrated");
+      return names;
+    } catch (error) {
+      log.fatal({ err: error }, "migration failed");
+      throw new StartupError(`A migration failed: ${(error as Error).message}`, { cause: error });
+    }
+  });
+}
+
+/** @throws StartupError that names the missing migrations */
+export async function requireMigrated(databaseUrl: string): Promise<void> {
+  const pending = await withClient(databaseUrl, async (client) => (await createUmzug(client)).pending());
+  if (pending.length === 0) return;
+  const names = pending.map(({ name }) => name).join(", ");
+  throw new StartupError(`The database lacks these migrations: ${names}. Run 'npm run migrate' first.`);
+}
+
+async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2000 });
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    // Ends the session and with it the advisory lock.
+    await client.end();
+  }
+}
+
+async function createUmzug(client: pg.Client): Promise<Umzug<pg.Client>> {
+  const files = await Array.fromAsync(glob("services/*/migrations/*.ts", { cwd: ROOT }));
+  // By number first: migrations of different services run in the order in which they were written.
+  const ordered = files.sort((a, b) => basename(a).localeCompare(basename(b)) || a.localeCompare(b));
+  return new Umzug({
+    context: client,
+    storage: createStorage(client),
+    logger: undefined,
+    migrations: ordered.map((file) => {
+      const name = nameOf(file);
+      return { name, up: async () => apply(client, name, (await import(join(ROOT, file))) as MigrationModule) };
+    }),
+  });
+}
+
+/** `services/users/migrations/0001-users.ts` is `users/0001-users`, whatever the extension. */
+function nameOf(file: string): string {
+  const [, service, , fileName] = file.split("/");
+  return `${service}/${basename(fileName!, ".ts")}`;
+}
+
+async function apply(client: pg.Client, name: string, { sql }: MigrationModule): Promise<void> {
+  await client.query("BEGIN");
+  try {
+    await client.query(sql);
+    await client.query("INSERT INTO public.schema_migrations (name, applied_at) VALUES ($1, now())", [name]);
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK");
+    throw error;
+  }
+}
+
+function createStorage(client: pg.Client): UmzugStorage<pg.Client> {
+  return {
+    async executed() {
+      const exists = await client.query("SELECT to_regclass('public.schema_migrations') AS found");
+      if (exists.rows[0].found === null) return [];
+      const { rows } = await client.query<{ name: string }>("SELECT name FROM public.schema_migrations");
+      return rows.map(({ name }) => name);
+    },
+    // `apply` has written it, in the transaction of the migration.
+    logMigration: async () => undefined,
+    unlogMigration: async () => {
+      throw new Error("Migrations only go forward.");
+    },
+  };
+}

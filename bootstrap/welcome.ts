@@ -1,0 +1,27 @@
+import type { Config } from "../lib/config.ts";
+import type { RunningNode } from "./running-node.ts";
+
+/** Tells a person at a terminal where the gateway is and how to try it. */
+export function printWelcome(config: Config, { broker }: RunningNode): void {
+  const address = addressOf(broker);
+  if (!address || config.LOG_LEVEL === "silent") return;
+  process.stdout.write(`
+Rollcall is ready at ${address}
+
+  curl ${address}/health
+  curl -X POST ${address}/api/v1/users -H 'Content-Type: application/json' \\
+       -d '{"email":"ada@example.com","firstName":"Ada","lastName":"Lovelace"}'
+  curl ${address}/api/v1/users
+
+${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}Press Ctrl-C to stop.
+
+`);
+}
+
+function addressOf(broker: RunningNode["broker"]): string | undefined {
+  const api = broker.getLocalService("api") as { server?: import("node:http").Server } | null;
+  const address = api?.server?.address();
+  if (!address || typeof address === "string") return undefined;
+  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return `http://${host}:${address.port}`;
+}

@@ -1,0 +1,59 @@
+import type { ActionHandler, BrokerOptions, Context, Middleware, ServiceBroker } from "moleculer";
+
+/** An entry of the state that Moleculer's circuit breaker keeps for each endpoint. */
+interface CircuitState {
+  state: string;
+  count: number;
+  failures: number;
+  ep: { state: boolean };
+  cbTimer: NodeJS.Timeout | null;
+}
+
+/** A 4xx is an answer: the endpoint works. Anything else counts, also errors with codes such as "ECONNREFUSED". */
+function isFailure(error: Error): boolean {
+  const { code } = error as { code?: unknown };
+  return !(typeof code === "number" && code >= 400 && code < 500);
+}
+
+/** Opens after half of at least 20 calls to an endpoint failed; tries one call again after 5 s. */
+export const circuitBreakerOptions: NonNullable<BrokerOptions["circuitBreaker"]> = {
+  enabled: true,
+  threshold: 0.5,
+  minRequestCount: 20,
+  windowTime: 30,
+  halfOpenTime: 5000,
+  check: isFailure,
+};
+
+/**
+ * Closes a half-open circuit when its trial call is answered with a 4xx. Moleculer itself counts such an answer neither
+ * as failure nor as success, so one request with bad input would keep a healthy endpoint out for another interval.
+ */
+export const circuitBreakerProbeMiddleware: Middleware = {
+  name: "CircuitBreakerProbe",
+  localAction: closeOnAnswer,
+  remoteAction: closeOnAnswer,
+};
+
+function closeOnAnswer(this: ServiceBroker, next: ActionHandler): ActionHandler {
+  const states = () => (this as unknown as { CircuitBreakerStore: Map<string, CircuitState> }).CircuitBreakerStore;
+  return async function probe(ctx: Context) {
+    const { endpoint } = ctx;
+    try {
+      return await next.call(ctx.service!, ctx);
+    } catch (error) {
+      const circuit = states().get((endpoint as unknown as { name: string }).name);
+      if (circuit?.state === "half_open_wait" && !isFailure(error as Error)) close(circuit);
+      throw error;
+    }
+  };
+}
+
+function close(circuit: CircuitState): void {
+  circuit.state = "close";
+  circuit.ep.state = true;
+  circuit.count = 0;
+  circuit.failures = 0;
+  if (circuit.cbTimer) clearTimeout(circuit.cbTimer);
+  circuit.cbTimer = null;
+}

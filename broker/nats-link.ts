@@ -1,0 +1,61 @@
+import type { ActionHandler, Context, Middleware, ServiceBroker } from "moleculer";
+import { Events, type NatsConnection } from "nats";
+import type { DependencyMonitor } from "../lib/dependency-monitor.ts";
+import { appError } from "./errors.ts";
+
+/** What of Moleculer's transit is not in its types. */
+interface Transit {
+  tx: { client: NatsConnection | null };
+  pendingRequests: Map<string, { reject(error: Error): void }>;
+}
+
+/** The NATS connection of a broker; null before it is connected and when the broker has no NATS. */
+export function natsConnectionOf(broker: ServiceBroker): NatsConnection | null {
+  return (broker.transit as unknown as Transit | null)?.tx.client ?? null;
+}
+
+/**
+ * Makes calls to other nodes fail at once while NATS is away. Moleculer does not notice that its NATS connection is
+ * lost: calls would wait for their timeout. Those under way are rejected too, since core NATS does not keep their
+ * answers; they are retried, or answered with SERVICE_UNAVAILABLE.
+ */
+export function natsLinkMiddleware(monitor: DependencyMonitor): Middleware {
+  let isLost = false;
+
+  const watch = async (broker: ServiceBroker, connection: NatsConnection) => {
+    for await (const { type } of connection.status()) {
+      if (type === Events.Disconnect) {
+        isLost = true;
+        monitor.report(false, new Error("the connection was lost"));
+        rejectPending(broker);
+      } else if (type === Events.Reconnect) {
+        isLost = false;
+        monitor.report(true);
+      }
+    }
+  };
+
+  return {
+    name: "NatsLink",
+    async started(broker) {
+      const connection = natsConnectionOf(broker);
+      if (connection) void watch(broker, connection);
+    },
+    remoteAction(next: ActionHandler): ActionHandler {
+      return function failFast(ctx: Context) {
+        if (isLost) return Promise.reject(natsLost());
+        return next.call(ctx.service!, ctx);
+      };
+    },
+  };
+}
+
+const natsLost = () => appError("SERVICE_UNAVAILABLE", { detail: "The connection between the services is lost." });
+
+function rejectPending(broker: ServiceBroker): void {
+  const { pendingRequests } = broker.transit as unknown as Transit;
+  for (const [id, request] of pendingRequests) {
+    pendingRequests.delete(id);
+    request.reject(natsLost());
+  }
+}

@@ -1,0 +1,21 @@
+import type { ActionHandler, ActionSchema, Service, ServiceSchema } from "moleculer";
+
+/** Moleculer's action schema with what Rollcall adds. */
+export type AppActionSchema<This = Service> = ActionSchema<This> & {
+  /** Every call gets an idempotency key, and the handler uses a unit of work. */
+  idempotent?: boolean;
+};
+
+/** The schema of a service whose `this` has exactly the given settings, methods and variables. */
+export type AppServiceSchema<Settings, Methods, Variables> = Omit<
+  ServiceSchema<Settings, Methods, Variables, Service<Settings> & Methods & Variables>,
+  "actions"
+> & {
+  actions?: Record<
+    string,
+    | AppActionSchema<Service<Settings> & Methods & Variables>
+    | ActionHandler<Service<Settings> & Methods & Variables>
+    | false
+  > &
+    ThisType<Service<Settings> & Methods & Variables>;
+};

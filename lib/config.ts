@@ -1,0 +1,200 @@
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { z } from "zod";
+import { StartupError } from "./startup-error.ts";
+
+/** Exit code for a wrong configuration: EX_CONFIG of sysexits.h. */
+export const EXIT_CONFIG = 78;
+
+/** The services this code base has, in the order in which they start. */
+export const SERVICE_NAMES = ["users", "api"] as const;
+export type ServiceName = (typeof SERVICE_NAMES)[number];
+
+const wholeNumber = (minimum: number, maximum: number) => z.coerce.number().int().min(minimum).max(maximum);
+const milliseconds = (minimum: number, maximum: number) => wholeNumber(minimum, maximum);
+const urlOf = (...protocols: string[]) =>
+  z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol), {
+    message: `must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
+  });
+const listOf = <T extends z.ZodType<string, string>>(item: T) =>
+  z
+    .string()
+    .transform((value) =>
+      value
+        .split(",")
+        .map((entry) => entry.trim())
+        .filter((entry) => entry !== ""),
+    )
+    .pipe(z.array(item));
+
+const originOf = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
+  message: "must be an origin such as https://app.example.com, without a path",
+});
+
+/**
+ * Every setting of a node. The key is the environment variable; `describe` is its documentation, from which
+ * `.env.example` and the table in the README are generated.
+ */
+const schema = z.object({
+  PORT: wholeNumber(0, 65_535).default(3000).describe("TCP port of the REST gateway; 0 takes a free one."),
+  HOST: z.string().min(1).default("127.0.0.1").describe("Address the REST gateway listens on."),
+  DATA_DIR: z.string().min(1).default("./data").describe("Folder for the data of embedded mode."),
+  SERVICES: z
+    .string()
+    .default("all")
+    .transform((value) => (value === "all" ? SERVICE_NAMES.join(",") : value === "none" ? "" : value))
+    .pipe(listOf(z.enum(SERVICE_NAMES)))
+    .describe(`Services this node runs, separated by commas: ${SERVICE_NAMES.join(", ")}; or all, or none.`),
+  NODE_ID: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _")
+    .default(() => `${hostname().replaceAll(/[^A-Za-z0-9_-]/g, "-")}-${process.pid}`.slice(-64))
+    .describe("Name of this node, unique in the cluster. Default: host name and process id."),
+  SECRET: z
+    .string()
+    .min(32)
+    .optional()
+    .describe(
+      "Key (32 characters or more) that signs cursors; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",
+    ),
+  DATABASE_URL: urlOf("postgres:", "postgresql:")
+    .optional()
+    .describe("PostgreSQL primary. Unset: an embedded PostgreSQL with its data in DATA_DIR."),
+  DATABASE_REPLICA_URLS: listOf(urlOf("postgres:", "postgresql:"))
+    .default([])
+    .describe("Read replicas for lists, separated by commas."),
+  DATABASE_POOL_MAX: wholeNumber(1, 500).default(10).describe("Connections to each database server."),
+  DATABASE_ACQUIRE_TIMEOUT_MS: milliseconds(100, 60_000)
+    .default(2000)
+    .describe("How long a request waits for a free database connection."),
+  DATABASE_STATEMENT_TIMEOUT_MS: milliseconds(100, 60_000)
+    .default(3000)
+    .describe("PostgreSQL ends a statement after this time. Must be below REQUEST_TIMEOUT_MS."),
+  NATS_URL: listOf(urlOf("nats:", "tls:"))
+    .optional()
+    .describe("NATS servers, separated by commas. Unset: all calls stay in this process."),
+  REDIS_URL: urlOf("redis:", "rediss:")
+    .optional()
+    .describe("Redis for the cache. Unset: the cache is in the memory of this process."),
+  CACHE_TTL_SECONDS: wholeNumber(1, 86_400)
+    .default(60)
+    .describe("Longest life of a cache entry, and so the bound on a stale read after a lost invalidation."),
+  REQUEST_TIMEOUT_MS: milliseconds(500, 60_000)
+    .default(4000)
+    .describe("A call between services fails with 504 after this time."),
+  IDEMPOTENCY_TTL_HOURS: wholeNumber(1, 720)
+    .default(24)
+    .describe("How long the result of a write is kept under its Idempotency-Key."),
+  START_DEADLINE_MS: milliseconds(1000, 300_000)
+    .default(30_000)
+    .describe("A node that is not ready by then exits with 1."),
+  STOP_DEADLINE_MS: milliseconds(1000, 300_000)
+    .default(15_000)
+    .describe("A node that has not stopped by then after SIGTERM exits hard with 1."),
+  DRAIN_DELAY_MS: milliseconds(0, 60_000)
+    .default(1000)
+    .describe("How long a stopping node still answers, so that callers and load balancers learn it is leaving."),
+  CORS_ORIGINS: listOf(originOf)
+    .default([])
+    .describe("Origins that browsers may call from, separated by commas, matched exactly."),
+  LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+    .default("info")
+    .describe("Least severe level that is logged."),
+  LOG_FORMAT: z
+    .enum(["auto", "json", "pretty"])
+    .default("auto")
+    .describe("json, pretty, or auto: pretty on a terminal."),
+});
+
+/** A setting as documentation sees it. */
+export interface SettingDescription {
+  name: string;
+  description: string;
+  /** As it would be written in the environment; undefined when there is none or it depends on the host. */
+  defaultValue: string | undefined;
+}
+
+/** A node's whole configuration: validated, frozen, keyed by environment variable. */
+export type Config = Readonly<z.infer<typeof schema>>;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the configuration from environment variables. Each `NAME` may instead be given as `NAME_FILE`, a path to a
+ * file that holds the value (secrets mounted by Docker or Kubernetes); a trailing newline is dropped.
+ *
+ * @throws StartupError with exit code 78 that lists every wrong variable at once
+ */
+export function loadConfig(environment: Environment = process.env): Config {
+  const problems: string[] = [];
+  const values: Record<string, string> = {};
+  for (const name of Object.keys(schema.shape)) {
+    const value = valueOf(name, environment, problems);
+    if (value !== undefined) values[name] = value;
+  }
+
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString()}: ${issue.message}`));
+  } else {
+    problems.push(...contradictionsIn(parsed.data));
+  }
+  if (problems.length > 0 || !parsed.success) {
+    throw new StartupError(`The configuration is wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`, {
+      exitCode: EXIT_CONFIG,
+    });
+  }
+  return Object.freeze(parsed.data);
+}
+
+function valueOf(name: string, environment: Environment, problems: string[]): string | undefined {
+  const direct = environment[name];
+  const path = environment[`${name}_FILE`];
+  if (direct && path) {
+    problems.push(`${name}: set either ${name} or ${name}_FILE, not both`);
+    return undefined;
+  }
+  if (path) {
+    try {
+      return readFileSync(path, "utf8").replace(/\r?\n$/, "");
+    } catch (error) {
+      problems.push(`${name}_FILE: cannot be read: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+  // An empty variable counts as unset: that is what `NAME=` means in compose files and .env files.
+  return direct === "" ? undefined : direct;
+}
+
+function contradictionsIn(config: z.infer<typeof schema>): string[] {
+  const problems: string[] = [];
+  if (config.DATABASE_STATEMENT_TIMEOUT_MS >= config.REQUEST_TIMEOUT_MS) {
+    // Otherwise a statement could still be running, and commit, while its request is already being retried.
+    problems.push("DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS");
+  }
+  if (config.DRAIN_DELAY_MS >= config.STOP_DEADLINE_MS) {
+    problems.push("DRAIN_DELAY_MS: must be below STOP_DEADLINE_MS");
+  }
+  if (config.NATS_URL && !config.SECRET) {
+    problems.push("SECRET: is required with NATS_URL, and must be the same on every node");
+  }
+  if (config.DATABASE_REPLICA_URLS.length > 0 && !config.DATABASE_URL) {
+    problems.push("DATABASE_REPLICA_URLS: needs DATABASE_URL");
+  }
+  return problems;
+}
+
+/** Every setting in the order of the schema, for generated documentation. */
+export function describeSettings(): SettingDescription[] {
+  return Object.entries(schema.shape).map(([name, type]) => {
+    const fallback = name === "NODE_ID" ? undefined : defaultOf(type);
+    return { name, description: type.description ?? "", defaultValue: fallback };
+  });
+}
+
+function defaultOf(type: z.ZodType): string | undefined {
+  // A default on a transformed type is found in the JSON schema of what goes in.
+  const value = (z.toJSONSchema(type, { io: "input", unrepresentable: "any" }) as { default?: unknown }).default;
+  return value === undefined || (Array.isArray(value) && value.length === 0) ? undefined : String(value);
+}

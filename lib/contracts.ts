@@ -1,0 +1,54 @@
+import type { CallingOptions, Context, ServiceBroker } from "moleculer";
+import type { UsersActions, UsersEvents } from "../services/users/users.contract.ts";
+import type { CacheEvents } from "../broker/cache.contract.ts";
+
+/** Every action that may be called from another service, with its parameters and result. */
+export type ActionMap = UsersActions;
+
+/** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
+export type DomainEventMap = UsersEvents;
+
+/** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
+export type TransientEventMap = CacheEvents;
+
+/** Every event of the system. */
+export type EventMap = DomainEventMap & TransientEventMap;
+
+export type ActionName = keyof ActionMap;
+export type ActionParams<Name extends ActionName> = ActionMap[Name]["params"];
+export type ActionResult<Name extends ActionName> = ActionMap[Name]["result"];
+
+/** What an action or event can be sent from: the context of a request, so that its metadata goes along, or a broker. */
+type Source = Context | ServiceBroker;
+
+/**
+ * Calls an action with checked parameters and a typed result.
+ *
+ * @throws a Moleculer error; those of ours have their code in `type`
+ */
+export function call<Name extends ActionName>(
+  source: Source,
+  name: Name,
+  params: ActionParams<Name>,
+  options?: CallingOptions,
+): Promise<ActionResult<Name>> {
+  return (source as ServiceBroker).call<ActionResult<Name>, ActionParams<Name>>(name, params, options);
+}
+
+/** Sends a transient event to one instance of every service that listens. */
+export function emit<Name extends keyof TransientEventMap>(
+  source: Source,
+  name: Name,
+  payload: TransientEventMap[Name],
+): Promise<unknown> {
+  return (source as ServiceBroker).emit(name, payload);
+}
+
+/** Sends a transient event to every instance of every service that listens. */
+export function broadcast<Name extends keyof TransientEventMap>(
+  source: Source,
+  name: Name,
+  payload: TransientEventMap[Name],
+): Promise<unknown> {
+  return (source as ServiceBroker).broadcast(name, payload);
+}

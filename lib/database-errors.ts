@@ -1,0 +1,35 @@
+import { BaseError, ConnectionError, DatabaseError, UniqueConstraintError } from "sequelize";
+
+/** SQLSTATE classes and codes that say nothing about the request, only about the server's present state. */
+const UNAVAILABLE_STATES = [
+  /^08/, // connection exceptions
+  /^53/, // insufficient resources, too many connections
+  /^57/, // shutdown, restart, starting up, statement timeout
+  /^25006$/, // read-only: the primary has become a replica
+  /^25P03$/, // idle in transaction for too long
+  /^40(001|P01)$/, // serialization failure, deadlock
+  /^55P03$/, // lock timeout
+];
+
+/** What the driver throws, without a SQLSTATE, when a connection breaks or a query times out on our side. */
+const BROKEN_CONNECTION =
+  /Connection terminated|Query read timeout|timeout expired|ECONNRE|EPIPE|Client has encountered a connection error|not queryable|ConnectionManager\.getConnection was called after/;
+
+/** Whether the error means that the database is away, restarting or overloaded: trying again later may help. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (error instanceof ConnectionError) return true;
+  if (!(error instanceof Error)) return false;
+  const state = error instanceof DatabaseError ? (error.parent as { code?: unknown }).code : undefined;
+  if (typeof state === "string" && UNAVAILABLE_STATES.some((pattern) => pattern.test(state))) return true;
+  return BROKEN_CONNECTION.test(error.message);
+}
+
+/** Whether the error comes from the database layer at all; its message may hold SQL and values. */
+export function isDatabaseError(error: unknown): boolean {
+  return error instanceof BaseError;
+}
+
+/** Whether the error is a violation of the unique index of this name. */
+export function violatesUnique(error: unknown, index: string): boolean {
+  return error instanceof UniqueConstraintError && (error.parent as { constraint?: string }).constraint === index;
+}

@@ -1,0 +1,141 @@
+import pg from "pg";
+import { parse } from "pg-connection-string";
+import type { Logger } from "pino";
+import { Sequelize } from "sequelize";
+import type { Config } from "./config.ts";
+import { DependencyMonitor } from "./dependency-monitor.ts";
+import { isDatabaseUnavailable } from "./database-errors.ts";
+
+/** What the database needs to know. */
+export type DatabaseConfig = Pick<
+  Config,
+  | "DATABASE_REPLICA_URLS"
+  | "DATABASE_POOL_MAX"
+  | "DATABASE_ACQUIRE_TIMEOUT_MS"
+  | "DATABASE_STATEMENT_TIMEOUT_MS"
+  | "NODE_ID"
+> & { DATABASE_URL: string };
+
+const CONNECT_TIMEOUT_MS = 2000;
+
+interface Replica {
+  sequelize: Sequelize;
+  monitor: DependencyMonitor;
+}
+
+/**
+ * The PostgreSQL servers of a node: one connection pool to the primary, one to each read replica. All services of
+ * the node share it.
+ */
+export class Database {
+  readonly primary: Sequelize;
+  /** The primary first, then the replicas. */
+  readonly monitors: readonly DependencyMonitor[];
+  #replicas: Replica[];
+  #next = 0;
+  #log: Logger;
+
+  constructor(config: DatabaseConfig, log: Logger) {
+    this.#log = log;
+    this.primary = createPool(config.DATABASE_URL, config);
+    this.#replicas = config.DATABASE_REPLICA_URLS.map((url, index) => ({
+      sequelize: createPool(url, config),
+      monitor: monitorOf(`replica-${index + 1}`, url, log),
+    }));
+    this.monitors = [
+      monitorOf("postgresql", config.DATABASE_URL, log),
+      ...this.#replicas.map(({ monitor }) => monitor),
+    ];
+  }
+
+  /**
+   * Runs a read on a replica that works, in turn; on the primary when there is none, when the chosen one fails, or
+   * when the caller wants fresh data. `query` may run twice, so it must only read.
+   */
+  async read<T>(options: { fresh: boolean }, query: (server: Sequelize) => Promise<T>): Promise<T> {
+    const replica = options.fresh ? undefined : this.#nextReplica();
+    if (!replica) return query(this.primary);
+    try {
+      return await query(replica.sequelize);
+    } catch (error) {
+      if (!isDatabaseUnavailable(error)) throw error;
+      replica.monitor.report(false, error);
+      this.#log.debug({ replica: replica.monitor.name }, "read falls back to the primary");
+      return query(this.primary);
+    }
+  }
+
+  #nextReplica(): Replica | undefined {
+    const working = this.#replicas.filter(({ monitor }) => monitor.isUp);
+    return working[this.#next++ % working.length];
+  }
+
+  /** Starts watching the servers and waits for the primary, for as long as it takes. */
+  async start(): Promise<void> {
+    await Promise.all(this.monitors.map((monitor) => monitor.start()));
+    await this.monitors[0]?.untilUp();
+  }
+
+  /** Closes all connections; call it after the last service has stopped. */
+  async close(): Promise<void> {
+    for (const monitor of this.monitors) monitor.stop();
+    await Promise.all([this.primary, ...this.#replicas.map(({ sequelize }) => sequelize)].map((s) => s.close()));
+  }
+}
+
+function createPool(url: string, config: DatabaseConfig): Sequelize {
+  // Sequelize takes no `sslmode` from the URL.
+  const { ssl } = parse(url);
+  return new Sequelize(url, {
+    dialect: "postgres",
+    logging: false,
+    pool: {
+      max: config.DATABASE_POOL_MAX,
+      min: 0,
+      acquire: config.DATABASE_ACQUIRE_TIMEOUT_MS,
+      idle: 30_000,
+    },
+    // A failed connect is retried by the request, not by the pool, which would hold everyone waiting for it.
+    retry: { max: 0 },
+    dialectOptions: {
+      application_name: `rollcall ${config.NODE_ID}`,
+      keepAlive: true,
+      ...(ssl !== undefined && { ssl }),
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      statement_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS,
+      // A frozen server does not keep its own timeout.
+      query_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS + 250,
+      idle_in_transaction_session_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS,
+    },
+  });
+}
+
+/** Checks through a connection of its own: a pool that is merely busy must not look like a dead server. */
+function monitorOf(name: string, url: string, log: Logger): DependencyMonitor {
+  let client: pg.Client | undefined;
+  const discard = () => {
+    const broken = client;
+    client = undefined;
+    broken?.end().catch(() => undefined);
+  };
+  return new DependencyMonitor({
+    name,
+    log,
+    check: async () => {
+      try {
+        client ??= await connect(url, discard);
+        await client.query("SELECT 1");
+      } catch (error) {
+        discard();
+        throw error;
+      }
+    },
+  });
+}
+
+async function connect(url: string, onError: () => void): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1000, query_timeout: 1000 });
+  client.on("error", onError);
+  await client.connect();
+  return client;
+}

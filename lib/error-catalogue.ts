@@ -1,0 +1,173 @@
+/** What the outside sees of one kind of error. */
+export interface ErrorDefinition {
+  /** HTTP status code. */
+  status: number;
+  /** Short, constant summary: the `title` of the problem document. */
+  title: string;
+  /** Whether the same request may succeed when it is simply sent again. */
+  retryable: boolean;
+  /** What it means and what a client does about it: the text of `docs/errors.md`. */
+  description: string;
+}
+
+/**
+ * The closed list of error codes. Errors travel between nodes as a Moleculer error whose `type` is the code; the
+ * gateway turns them into problem documents (RFC 9457). `docs/errors.md` is generated from this table.
+ */
+export const ERROR_CATALOGUE = {
+  VALIDATION_FAILED: {
+    status: 400,
+    title: "The request is not valid",
+    retryable: false,
+    description: "`errors` names each field or parameter, the rule it broke and why. Correct them and send again.",
+  },
+  INVALID_CURSOR: {
+    status: 400,
+    title: "The cursor is not valid",
+    retryable: false,
+    description:
+      "The `cursor` was changed, is from another deployment, or belongs to a list with other filters or another sort. Start again without it.",
+  },
+  MALFORMED_BODY: {
+    status: 400,
+    title: "The body cannot be read",
+    retryable: false,
+    description: "The body is not valid JSON in UTF-8, is missing, or does not arrive whole. `detail` says which.",
+  },
+  MALFORMED_REQUEST: {
+    status: 400,
+    title: "The request cannot be read",
+    retryable: false,
+    description: "The request line, the URL or a header is not valid HTTP.",
+  },
+  ROUTE_NOT_FOUND: {
+    status: 404,
+    title: "There is nothing at this path",
+    retryable: false,
+    description: "No route has this path. Check the spelling and the prefix `/api/v1`.",
+  },
+  USER_NOT_FOUND: {
+    status: 404,
+    title: "There is no such user",
+    retryable: false,
+    description: "No user has this id, or the user is deleted (a deleted user can be restored for 30 days).",
+  },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    title: "The method is not allowed here",
+    retryable: false,
+    description: "The path exists, but not with this method. `Allow` lists the methods it has.",
+  },
+  NOT_ACCEPTABLE: {
+    status: 406,
+    title: "No acceptable representation",
+    retryable: false,
+    description: "`Accept` allows neither `application/json` nor `application/xml`. Nothing was executed.",
+  },
+  REQUEST_TIMEOUT: {
+    status: 408,
+    title: "The request took too long to arrive",
+    retryable: true,
+    description: "The client sent its headers or body too slowly. The connection is closed.",
+  },
+  EMAIL_TAKEN: {
+    status: 409,
+    title: "The email address is in use",
+    retryable: false,
+    description: "Another user, not deleted, has this address. Letter case makes no difference.",
+  },
+  USER_NOT_DELETED: {
+    status: 409,
+    title: "The user is not deleted",
+    retryable: false,
+    description: "Only a deleted user can be restored.",
+  },
+  RESTORE_WINDOW_CLOSED: {
+    status: 409,
+    title: "The user can no longer be restored",
+    retryable: false,
+    description: "The user was deleted more than 30 days ago.",
+  },
+  IDEMPOTENCY_IN_FLIGHT: {
+    status: 409,
+    title: "The first request with this key is still running",
+    retryable: true,
+    description: "Wait for the first request with this `Idempotency-Key`, or send the same request again later.",
+  },
+  PRECONDITION_FAILED: {
+    status: 412,
+    title: "The resource has changed",
+    retryable: false,
+    description: "`If-Match` names another version than the current one. Read the resource again, then decide.",
+  },
+  PAYLOAD_TOO_LARGE: {
+    status: 413,
+    title: "The body is too large",
+    retryable: false,
+    description: "The body is larger than this route takes. `detail` says how much is allowed.",
+  },
+  UNSUPPORTED_MEDIA_TYPE: {
+    status: 415,
+    title: "The content type is not supported",
+    retryable: false,
+    description:
+      "Send `application/json` in UTF-8 (for PATCH also `application/merge-patch+json`), without `Content-Encoding`.",
+  },
+  IDEMPOTENCY_KEY_REUSED: {
+    status: 422,
+    title: "The idempotency key was used for another request",
+    retryable: false,
+    description: "The same `Idempotency-Key` came with other parameters. Use a new key for a new request.",
+  },
+  HEADERS_TOO_LARGE: {
+    status: 431,
+    title: "The headers are too large",
+    retryable: false,
+    description: "The headers of the request are larger than 16 KiB in all.",
+  },
+  INTERNAL_ERROR: {
+    status: 500,
+    title: "Something went wrong on our side",
+    retryable: false,
+    description: "An unexpected error. It is in the log under the `requestId`.",
+  },
+  SERVICE_UNAVAILABLE: {
+    status: 503,
+    title: "The service is not available",
+    retryable: true,
+    description: "A service, or the connection to it, is away. Try again after `Retry-After` seconds.",
+  },
+  DATABASE_UNAVAILABLE: {
+    status: 503,
+    title: "The database is not available",
+    retryable: true,
+    description: "The database is away or too busy. Try again after `Retry-After` seconds.",
+  },
+  OVERLOADED: {
+    status: 503,
+    title: "Too many requests are waiting",
+    retryable: true,
+    description: "A node has reached its limit of concurrent work. Try again after `Retry-After` seconds.",
+  },
+  UPSTREAM_TIMEOUT: {
+    status: 504,
+    title: "The service did not answer in time",
+    retryable: true,
+    description:
+      "No answer came in time, so the outcome is not known. Send a write again with the same `Idempotency-Key`: it is executed at most once.",
+  },
+} as const satisfies Record<string, ErrorDefinition>;
+
+export type ErrorCode = keyof typeof ERROR_CATALOGUE;
+
+/** Whether `value` is a code of the catalogue. */
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === "string" && Object.hasOwn(ERROR_CATALOGUE, value);
+}
+
+/** One field or parameter that broke a rule. */
+export interface FieldError {
+  field: string;
+  rule: string;
+  message: string;
+}

@@ -1,0 +1,49 @@
+import { pino, type DestinationStream, type Logger } from "pino";
+import { PinoPretty as pretty } from "pino-pretty";
+import type { Config } from "./config.ts";
+
+/** Names of members whose values never reach the log, at the top and two levels below. */
+const SECRET_MEMBERS = ["password", "secret", "token", "authorization", "cookie", "apiKey"];
+
+const redactPaths = SECRET_MEMBERS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+
+/**
+ * The logger of a node: JSON lines on standard output, or text for people on a terminal.
+ *
+ * @param destination where the JSON lines go instead; for tests
+ */
+export function createLogger(
+  config: Pick<Config, "LOG_LEVEL" | "LOG_FORMAT" | "NODE_ID">,
+  destination?: DestinationStream,
+): Logger {
+  const isPretty =
+    config.LOG_FORMAT === "pretty" || (config.LOG_FORMAT === "auto" && process.stdout.isTTY === true);
+  const target =
+    destination ??
+    // Synchronous, so that the last lines before an exit are written.
+    (isPretty
+      ? pretty({ sync: true, ignore: "pid,hostname,node", translateTime: "SYS:HH:MM:ss.l" })
+      : pino.destination({ sync: true }));
+  return pino(
+    {
+      level: config.LOG_LEVEL,
+      base: { node: config.NODE_ID },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: redactPaths, censor: "[secret]" },
+      hooks: {
+        // Moleculer logs `(text, object)`; pino wants the object first and would drop it.
+        logMethod(args, method) {
+          const [first, second] = args as unknown[];
+          if (typeof first === "string" && typeof second === "object" && second !== null) {
+            const bindings = second instanceof Error ? { err: second } : second;
+            method.apply(this, [bindings, first] as unknown as Parameters<typeof method>);
+            return;
+          }
+          method.apply(this, args);
+        },
+      },
+    },
+    target,
+  );
+}

@@ -1,0 +1,142 @@
+import compression from "compression";
+import cors from "cors";
+import helmet from "helmet";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Service, ServiceSchema } from "moleculer";
+import ApiGateway from "moleculer-web";
+import type { Node } from "../../bootstrap/node.ts";
+import type { AppServiceSchema } from "../../broker/service-schema.ts";
+import { newId } from "../../lib/ids.ts";
+import { checkHealth } from "./health.ts";
+import { healthHandlers } from "./health-handlers.ts";
+import { createHttpServer, drain, listen } from "./http-server.ts";
+import { accessLog } from "./access-log.ts";
+import { readRequestId } from "./request-parameters.ts";
+import { sendProblem } from "./respond.ts";
+import { restHandler, type GatewayRequest } from "./rest-handler.ts";
+import { REST_ROUTES, routesByPath } from "./routes.ts";
+
+/*
+ * Owns the REST API: routes, representations, HTTP errors and the HTTP server. moleculer-web finds the route and gives
+ * each request its context; how a request becomes a call and a result a response is in `rest-handler.ts`.
+ */
+
+interface Settings {
+  rootCallOptions(options: { requestID?: string }, request: IncomingMessage): void;
+  onError(request: IncomingMessage, response: ServerResponse, error: unknown): void;
+  [option: string]: unknown;
+}
+
+interface Methods {
+  createServer(): void;
+  parseQueryString(request: IncomingMessage): { url: string; query: object };
+}
+
+interface Variables {
+  server: Server;
+  httpHandler(request: IncomingMessage, response: ServerResponse): void;
+  addRoute(route: object): void;
+}
+
+type ApiService = Service<Settings> & Methods & Variables;
+type Handler = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
+
+/** Of moleculer-web, all but its own way to listen and stop: it exits the process when the port is taken. */
+const { started: _started, stopped: _stopped, ...gateway } = ApiGateway as unknown as ServiceSchema;
+
+/** A whole request is not retried, counted or queued: the calls it makes are. */
+const UNGUARDED = {
+  retryPolicy: { enabled: false },
+  circuitBreaker: { enabled: false },
+  bulkhead: { enabled: false },
+};
+
+export function createApiService({ config, log, monitors }: Node): AppServiceSchema<Settings, Methods, Variables> {
+  let isDraining = false;
+
+  const aliasesOf = (broker: Service["broker"]): Record<string, Handler> => {
+    const aliases: Record<string, Handler> = healthHandlers({
+      check: () => checkHealth(broker, monitors),
+      isDraining: () => isDraining,
+    });
+    for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(broker, routes);
+    return aliases;
+  };
+
+  return {
+    name: "api",
+    mixins: [gateway],
+    // Listens when the other services of its node are up, so that its first answer is not a 503.
+    dependencies: config.SERVICES.filter((name) => name !== "api"),
+    settings: {
+      port: config.PORT,
+      ip: config.HOST,
+      // The one route is added below. With an empty list, moleculer-web would publish every action there is.
+      routes: null,
+      logRequest: null,
+      logRequestParams: null,
+      logResponse: null,
+      logRouteRegistration: null,
+      rootCallOptions(options, request) {
+        options.requestID = readRequestId(request) ?? newId();
+      },
+      onError: (request, response, error) => void sendProblem(request, response, error),
+    },
+
+    actions: {
+      rest: UNGUARDED as never,
+      // moleculer-web offers these to every node: they would list and change the routes.
+      listAliases: false,
+      addRoute: false,
+      removeRoute: false,
+    },
+
+    methods: {
+      createServer(this: ApiService) {
+        this.server ??= createHttpServer((request, response) => {
+          if (isDraining) response.setHeader("Connection", "close");
+          this.httpHandler(request, response);
+        });
+      },
+      /** Queries are read by the handler, strictly; moleculer-web only needs the path. */
+      parseQueryString(request) {
+        const url = request.url ?? "/";
+        const end = url.indexOf("?");
+        return { url: end === -1 ? url : url.slice(0, end), query: {} };
+      },
+    },
+
+    created() {
+      // Ours reports what goes wrong while listening; moleculer-web's exits the process on the spot.
+      this.server.removeAllListeners("error");
+      this.addRoute({
+        path: "/",
+        mappingPolicy: "restrict",
+        mergeParams: false,
+        bodyParsers: false,
+        use: [accessLog(log), helmet(), corsOf(config.CORS_ORIGINS), compression()],
+        aliases: Object.fromEntries(Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler])),
+      });
+    },
+
+    async started() {
+      await listen(this.server, config.HOST, config.PORT);
+    },
+
+    async stopped() {
+      isDraining = true;
+      await drain(this.server, config.DRAIN_DELAY_MS, config.STOP_DEADLINE_MS - 2 * config.DRAIN_DELAY_MS);
+    },
+  };
+}
+
+/** CORS for exactly these origins; others get no CORS headers, so browsers keep the answer from them. */
+function corsOf(origins: readonly string[]) {
+  const allowed = new Set(origins);
+  return cors({
+    origin: (origin, answer) => answer(null, origin !== undefined && allowed.has(origin)),
+    methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+    exposedHeaders: ["ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "X-Request-Id"],
+    maxAge: 600,
+  });
+}

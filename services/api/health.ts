@@ -1,0 +1,41 @@
+import type { ServiceBroker } from "moleculer";
+import { call } from "../../lib/contracts.ts";
+import type { DependencyMonitor, DependencyStatus } from "../../lib/dependency-monitor.ts";
+import { healthOf, type HealthReport } from "../../mixins/health.mixin.ts";
+
+/** What `/health` answers. */
+export interface Health {
+  /** `degraded`: slower or less fresh, but every request is served. */
+  status: "up" | "degraded" | "down";
+  dependencies: HealthReport;
+}
+
+/** Without these, reads get slower or go elsewhere, but none fails. */
+const OPTIONAL = /^(?:redis|replica-\d+)$/;
+
+/** Long enough for a busy node, short enough for readiness to be false within 3 s of a loss. */
+const TIMEOUT_MS = 1000;
+
+/** Asks the services behind the gateway, and looks at its own dependencies. */
+export async function checkHealth(
+  broker: ServiceBroker,
+  monitors: ReadonlyMap<string, DependencyMonitor>,
+): Promise<Health> {
+  const startedAt = performance.now();
+  let users: DependencyStatus = { status: "down", latencyMs: null };
+  let theirs: HealthReport = {};
+  try {
+    theirs = await call(broker, "users.health", {}, { timeout: TIMEOUT_MS, retries: 0 });
+    users = { status: "up", latencyMs: Math.round((performance.now() - startedAt) * 10) / 10 };
+  } catch (error) {
+    broker.logger.debug("users.health failed", error as Error);
+  }
+  const dependencies = { users, ...theirs, ...healthOf(monitors) };
+  return { status: overall(dependencies), dependencies };
+}
+
+function overall(dependencies: HealthReport): Health["status"] {
+  const down = Object.entries(dependencies).filter(([, { status }]) => status === "down");
+  if (down.length === 0) return "up";
+  return down.every(([name]) => OPTIONAL.test(name)) ? "degraded" : "down";
+}

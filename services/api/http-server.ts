@@ -1,0 +1,87 @@
+import { createServer, STATUS_CODES, type RequestListener, type Server } from "node:http";
+import type { Socket } from "node:net";
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import { StartupError } from "../../lib/startup-error.ts";
+import { appError } from "../../broker/errors.ts";
+import { toProblem } from "../../lib/problem.ts";
+import { newId } from "../../lib/ids.ts";
+import type { ErrorCode } from "../../lib/error-catalogue.ts";
+
+/** An HTTP server that slow, silent or greedy clients cannot hold. */
+export function createHttpServer(handler: RequestListener): Server {
+  const server = createServer(
+    {
+      headersTimeout: 10_000,
+      requestTimeout: 30_000,
+      connectionsCheckingInterval: 2000,
+      // Longer than the 60 s after which common load balancers drop an idle connection, so that they do it first.
+      keepAliveTimeout: 65_000,
+      maxHeaderSize: 16_384,
+    },
+    handler,
+  );
+  server.maxConnections = 20_000;
+  server.on("clientError", answerClientError);
+  return server;
+}
+
+/** @throws StartupError when the address cannot be used */
+export async function listen(server: Server, host: string, port: number): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason =
+      code === "EADDRINUSE"
+        ? `PORT ${port} on ${host} is already in use. Stop what uses it, or set PORT to another one.`
+        : code === "EACCES"
+          ? `PORT ${port} needs privileges that this process does not have. Set PORT to 1024 or above.`
+          : `HOST ${host}, PORT ${port} cannot be used: ${message}`;
+    throw new StartupError(reason, { cause: error });
+  }
+}
+
+/**
+ * Stops a server without losing a request: it goes on answering for `drainDelayMs`, in which load balancers learn
+ * that it is leaving, then takes no new connection and lets the requests under way finish.
+ */
+export async function drain(server: Server, drainDelayMs: number, deadlineMs: number): Promise<void> {
+  if (!server.listening) return;
+  await delay(drainDelayMs);
+  const closed = once(server, "close");
+  server.close();
+  server.closeIdleConnections();
+  // One stalled upload would keep the server open for as long as its client likes.
+  const timer = setTimeout(() => server.closeAllConnections(), deadlineMs);
+  await closed;
+  clearTimeout(timer);
+}
+
+const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: "REQUEST_TIMEOUT",
+  HPE_HEADER_OVERFLOW: "HEADERS_TOO_LARGE",
+};
+
+/** Answers what Node's parser could not read, with a problem document like everything else. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const code = CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST";
+  const problem = toProblem(appError(code), { instance: "", requestId: newId() });
+  const body = JSON.stringify(problem);
+  socket.end(
+    [
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+      "Content-Type: application/problem+json",
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Request-Id: ${problem.requestId}`,
+      "Connection: close",
+      "",
+      body,
+    ].join("\r\n"),
+  );
+}

@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { toProblem, type Problem } from "../../lib/problem.ts";
+import { negotiateProblem, toXml, type Format } from "./representation.ts";
+
+/** Seconds after which a client may try again when something is away: about as long as a hand-over takes. */
+const RETRY_AFTER_SECONDS = 2;
+
+/** Sends `value` as the body, in the format that the client wants. */
+export function sendBody(
+  response: ServerResponse,
+  status: number,
+  value: object,
+  { format, xmlRoot }: { format: Format; xmlRoot: string },
+): void {
+  const body = format === "json" ? JSON.stringify(value) : toXml(xmlRoot, value);
+  response.setHeader("Content-Type", format === "json" ? "application/json; charset=utf-8" : "application/xml");
+  finish(response, status, body);
+}
+
+export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
+  response.statusCode = status;
+  response.end();
+}
+
+/** Sends the problem document of an error. */
+export function sendProblem(request: IncomingMessage, response: ServerResponse, error: unknown): Problem {
+  const problem = toProblem(error, {
+    // Without the query, which may hold personal data.
+    instance: pathOf(request),
+    requestId: String(response.getHeader("X-Request-Id") ?? ""),
+  });
+  if (response.headersSent) {
+    response.destroy();
+    return problem;
+  }
+  const format = negotiateProblem(request);
+  const body =
+    format === "json" ? JSON.stringify(problem) : toXml("problem", problem, "urn:ietf:rfc:7807");
+  response.setHeader("Content-Type", `application/problem+${format}`);
+  response.setHeader("Cache-Control", "no-store");
+  if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
+  // What is left of an unread body would be taken for the next request.
+  if (!request.complete) response.setHeader("Connection", "close");
+  finish(response, problem.status, body);
+  return problem;
+}
+
+export function pathOf(request: IncomingMessage): string {
+  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? "";
+  const end = url.indexOf("?");
+  return end === -1 ? url : url.slice(0, end);
+}
+
+function finish(response: ServerResponse, status: number, body: string): void {
+  response.statusCode = status;
+  response.setHeader("Content-Length", Buffer.byteLength(body));
+  response.end(body);
+}

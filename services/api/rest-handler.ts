@@ -1,0 +1,143 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { CallingOptions, Context, ServiceBroker } from "moleculer";
+import { appError } from "../../broker/errors.ts";
+import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
+import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
+import { negotiate, type Format } from "./representation.ts";
+import { readBody } from "./request-body.ts";
+import { joinParameters, readIdempotencyKey, readQuery } from "./request-parameters.ts";
+import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
+import type { Method, RestRoute } from "./routes.ts";
+
+/** A request as moleculer-web hands it to the handler of an alias. */
+export interface GatewayRequest extends IncomingMessage {
+  originalUrl: string;
+  $ctx: Context;
+  $params: { params: Record<string, string> };
+}
+
+/** What an action tells the gateway beside its result. */
+interface ResponseMeta {
+  $isReplay?: boolean;
+}
+
+/** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
+export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, RestRoute>) {
+  const allowed = allowedMethods(routes);
+
+  return async function handle(request: GatewayRequest, response: ServerResponse): Promise<void> {
+    try {
+      if (request.method === "OPTIONS") {
+        response.setHeader("Allow", allowed);
+        sendEmpty(response, 204);
+        return;
+      }
+      // HEAD is GET without the body, which Node leaves out by itself.
+      const method = request.method === "HEAD" ? "GET" : request.method;
+      const route = routes.get(method as Method);
+      if (!route) {
+        response.setHeader("Allow", allowed);
+        throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
+      }
+      // Before the action, so that a write is not executed whose answer the client cannot take.
+      const format = route.representation ? negotiate(request) : "json";
+      const { result, meta } = await execute(broker, route, request);
+      sendResult({ route, format, request, response, result, meta });
+    } catch (error) {
+      sendProblem(request, response, error);
+    }
+  };
+}
+
+function allowedMethods(routes: ReadonlyMap<Method, RestRoute>): string {
+  const methods: string[] = [...routes.keys()];
+  if (routes.has("GET")) methods.push("HEAD");
+  return [...methods, "OPTIONS"].join(", ");
+}
+
+async function execute(
+  broker: ServiceBroker,
+  route: RestRoute,
+  request: GatewayRequest,
+): Promise<{ result: unknown; meta: ResponseMeta }> {
+  const query = readQuery(request.originalUrl);
+  const fixed = { ...request.$params.params };
+  const isRead = route.method === "GET";
+  if (!isRead) joinParameters({}, query);
+
+  const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
+  if (route.consumes && !body) throw appError("MALFORMED_BODY", { detail: "A body is required." });
+  const params = joinParameters({ ...query, ...body }, fixed);
+  const expectedVersions = route.takesIfMatch ? expectedVersionsOf(request.headers["if-match"]) : undefined;
+  if (expectedVersions) params["expectedVersions"] = expectedVersions;
+
+  const options = callingOptions(request, isRead);
+  const call = broker.call(route.action, params, options) as Promise<unknown> & { ctx?: Context<unknown, ResponseMeta> };
+  const result = await call;
+  return { result, meta: call.ctx?.meta ?? {} };
+}
+
+function callingOptions(request: GatewayRequest, isRead: boolean): CallingOptions {
+  const options: CallingOptions = { parentCtx: request.$ctx };
+  if (isRead) {
+    if (asksForFresh(request)) options.meta = { $cache: false };
+  } else {
+    const key = readIdempotencyKey(request);
+    if (key !== undefined) options.headers = { [IDEMPOTENCY_KEY_HEADER]: key };
+  }
+  return options;
+}
+
+/** `Cache-Control: no-cache` goes past the cache and past the replicas. */
+function asksForFresh({ headers }: IncomingMessage): boolean {
+  const directives = headers["cache-control"];
+  return directives !== undefined && /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(directives);
+}
+
+interface Success {
+  route: RestRoute;
+  format: Format;
+  request: GatewayRequest;
+  response: ServerResponse;
+  result: unknown;
+  meta: ResponseMeta;
+}
+
+function sendResult({ route, format, request, response, result, meta }: Success): void {
+  const { representation, status } = route;
+  if (meta.$isReplay) response.setHeader("Idempotent-Replayed", "true");
+  if (!representation) {
+    sendEmpty(response, 204);
+    return;
+  }
+
+  response.setHeader("Vary", "Accept");
+  // Kept by clients only to be checked again with its ETag.
+  response.setHeader("Cache-Control", "private, no-cache");
+  if (representation.kind === "page") setLinks(request, response, result as { nextCursor: string | null });
+  if (representation.kind === "resource") {
+    const tag = entityTag((result as { version: number }).version, format);
+    response.setHeader("ETag", tag);
+    if (route.method === "GET" && isKnownTo(request.headers["if-none-match"], tag)) {
+      sendEmpty(response, 304);
+      return;
+    }
+  }
+  if (route.location) response.setHeader("Location", (route.location as (result: unknown) => string)(result));
+  sendBody(response, status, result as object, { format, xmlRoot: representation.xmlRoot });
+}
+
+/** Links to the first and the next page (RFC 8288), with the same filters. */
+function setLinks(request: GatewayRequest, response: ServerResponse, page: { nextCursor: string | null }): void {
+  const [path = "", query] = request.originalUrl.split("?");
+  const link = (relation: string, cursor?: string) => {
+    const parameters = new URLSearchParams(query);
+    parameters.delete("cursor");
+    if (cursor !== undefined) parameters.set("cursor", cursor);
+    const text = parameters.toString();
+    return `<${path}${text && `?${text}`}>; rel="${relation}"`;
+  };
+  const links = [link("first")];
+  if (page.nextCursor !== null) links.push(link("next", page.nextCursor));
+  response.setHeader("Link", links.join(", "));
+}

@@ -1,0 +1,160 @@
+import { COUNTRY_CODES } from "../../lib/countries.ts";
+import type { HealthReport } from "../../mixins/health.mixin.ts";
+import type { Infer } from "../../lib/validation.ts";
+
+/** A user as every caller sees it. Dates are ISO 8601 in UTC. */
+export interface User {
+  id: string;
+  email: string;
+  firstName: string;
+  lastName: string;
+  nickname: string | null;
+  /** ISO 3166-1 alpha-2. */
+  country: string | null;
+  bio: string | null;
+  imageUrls: string[];
+  avatarUrl: string | null;
+  role: UserRole;
+  status: UserStatus;
+  /** Starts at 1 and grows by one with every change. */
+  version: number;
+  createdAt: string;
+  updatedAt: string;
+}
+
+export type UserRole = "user" | "admin";
+export type UserStatus = "active" | "suspended" | "deleted";
+
+/** A page of users; `nextCursor` is null on the last one. */
+export interface UserPage {
+  data: User[];
+  nextCursor: string | null;
+}
+
+export const USER_SORTS = ["createdAt", "-createdAt", "lastName", "-lastName"] as const;
+export type UserSort = (typeof USER_SORTS)[number];
+
+// Control characters would break terminals, logs and XML; lone surrogates cannot be stored as UTF-8.
+const ONE_LINE = /^[^\p{Cc}\p{Cs}]*$/u;
+const MANY_LINES = /^(?:[^\p{Cc}\p{Cs}]|[\n\r\t])*$/u;
+const ONE_LINE_MESSAGES = { stringPattern: "The '{field}' field must not contain control characters." };
+
+// A deliberate subset of RFC 5321/6531: no quoted local parts, no address literals, at least one dot.
+const EMAIL =
+  /^[^\s@"(),:;<>[\\\]\p{Cc}\p{Cf}\p{Cs}]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])$/u;
+
+const id = { type: "uuid" } as const;
+const email = {
+  type: "string",
+  trim: true,
+  lowercase: true,
+  min: 3,
+  max: 254,
+  pattern: EMAIL,
+  messages: { stringPattern: "The '{field}' field must be an email address." },
+} as const;
+const name = { type: "string", trim: true, min: 1, max: 100, pattern: ONE_LINE, messages: ONE_LINE_MESSAGES } as const;
+const nickname = {
+  type: "string",
+  trim: true,
+  min: 1,
+  max: 50,
+  pattern: ONE_LINE,
+  messages: ONE_LINE_MESSAGES,
+  nullable: true,
+} as const;
+const country = {
+  type: "enum",
+  values: COUNTRY_CODES,
+  nullable: true,
+  messages: { enumValue: "The '{field}' field must be an ISO 3166-1 alpha-2 code in capitals." },
+} as const;
+const bio = { type: "string", max: 2000, pattern: MANY_LINES, messages: ONE_LINE_MESSAGES, nullable: true } as const;
+
+/** The versions of which the current one must be one; absent: any. From `If-Match`. */
+const expectedVersions = {
+  type: "array",
+  items: { type: "number", integer: true, min: 1, max: 2_147_483_647 },
+  max: 20,
+  optional: true,
+} as const;
+
+const dateTime = {
+  type: "string",
+  pattern: /^[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/,
+  messages: { stringPattern: "The '{field}' field must be a date and time such as 2030-01-31T12:00:00Z." },
+  optional: true,
+} as const;
+
+const profile = {
+  email,
+  firstName: name,
+  lastName: name,
+  nickname: { ...nickname, optional: true },
+  country: { ...country, optional: true },
+  bio: { ...bio, optional: true },
+} as const;
+
+export const createUserParams = { $$strict: true, ...profile } as const;
+export const getUserParams = { $$strict: true, id } as const;
+export const getUserByEmailParams = { $$strict: true, email } as const;
+export const replaceUserParams = { $$strict: true, id, expectedVersions, ...profile } as const;
+export const updateUserParams = {
+  $$strict: true,
+  id,
+  expectedVersions,
+  ...profile,
+  email: { ...email, optional: true },
+  firstName: { ...name, optional: true },
+  lastName: { ...name, optional: true },
+} as const;
+/** For actions that take nothing but the user and its expected version. */
+export const changeUserParams = { $$strict: true, id, expectedVersions } as const;
+export const listUsersParams = {
+  $$strict: true,
+  limit: { type: "number", integer: true, min: 1, max: 100, convert: true, default: 20 },
+  cursor: { type: "string", min: 1, max: 1000, optional: true },
+  sort: { type: "enum", values: USER_SORTS, default: "-createdAt" },
+  country: { type: "enum", values: COUNTRY_CODES, messages: country.messages, optional: true },
+  status: { type: "enum", values: ["active", "suspended", "deleted"], optional: true },
+  email: { ...email, optional: true },
+  createdAfter: dateTime,
+  createdBefore: dateTime,
+  q: { ...name, optional: true },
+} as const;
+
+export type NewUser = Infer<typeof createUserParams>;
+export type UserChanges = Omit<Infer<typeof updateUserParams>, "id" | "expectedVersions">;
+export type ListUsers = Infer<typeof listUsersParams>;
+
+/** Actions of the users service. Every one that changes something is safe to retry: see the unit of work. */
+export interface UsersActions {
+  "users.health": { params: Record<string, never>; result: HealthReport };
+  /** @throws EMAIL_TAKEN */
+  "users.create": { params: NewUser; result: User };
+  /** @throws USER_NOT_FOUND also for a deleted user */
+  "users.get": { params: Infer<typeof getUserParams>; result: User };
+  /** The user, not deleted, with this address in any letter case. @throws USER_NOT_FOUND */
+  "users.getByEmail": { params: Infer<typeof getUserByEmailParams>; result: User };
+  /** @throws INVALID_CURSOR */
+  "users.list": { params: Partial<ListUsers>; result: UserPage };
+  /** Sets every profile field; what is absent becomes null. @throws USER_NOT_FOUND, PRECONDITION_FAILED, EMAIL_TAKEN */
+  "users.replace": { params: Infer<typeof replaceUserParams>; result: User };
+  /** Sets the given fields; null clears one. @throws USER_NOT_FOUND, PRECONDITION_FAILED, EMAIL_TAKEN */
+  "users.update": { params: Infer<typeof updateUserParams>; result: User };
+  /** Soft: the user can be restored for 30 days. @throws USER_NOT_FOUND, PRECONDITION_FAILED */
+  "users.delete": { params: Infer<typeof changeUserParams>; result: null };
+  /** @throws USER_NOT_FOUND, PRECONDITION_FAILED, USER_NOT_DELETED, RESTORE_WINDOW_CLOSED, EMAIL_TAKEN */
+  "users.restore": { params: Infer<typeof changeUserParams>; result: User };
+  /** Removes the user for good, deleted before or not. @throws USER_NOT_FOUND, PRECONDITION_FAILED */
+  "users.erase": { params: Infer<typeof changeUserParams>; result: null };
+}
+
+/** Domain events of the users service: the payload of each, by type. */
+export interface UsersEvents {
+  "user-created_v1": User;
+  "user-updated_v1": User;
+  "user-deleted_v1": User;
+  "user-restored_v1": User;
+  "user-erased_v1": { id: string; version: number };
+}

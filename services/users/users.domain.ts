@@ -1,0 +1,149 @@
+import { newId } from "../../lib/ids.ts";
+import { invalidField } from "../../broker/errors.ts";
+import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
+import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
+
+/** How long a deleted user can be restored. */
+export const RESTORE_WINDOW_DAYS = 30;
+
+const DAY_MS = 86_400_000;
+
+/** A user as it is stored. */
+export interface UserRecord extends Omit<User, "status" | "createdAt" | "updatedAt"> {
+  role: UserRole;
+  status: "active" | "suspended";
+  createdAt: Date;
+  updatedAt: Date;
+  deletedAt: Date | null;
+}
+
+/** The fields that a client sets. */
+export type Profile = Pick<UserRecord, "email" | "firstName" | "lastName" | "nickname" | "country" | "bio">;
+
+/** Any part of a record that a change may set; version and time of change are not among it. */
+export type RecordChanges = Partial<Omit<UserRecord, "id" | "version" | "createdAt" | "updatedAt">>;
+
+/** The representation of a record: everything but what is internal. */
+export function toUser(record: UserRecord): User {
+  return {
+    id: record.id,
+    email: record.email,
+    firstName: record.firstName,
+    lastName: record.lastName,
+    nickname: record.nickname,
+    country: record.country,
+    bio: record.bio,
+    imageUrls: record.imageUrls,
+    avatarUrl: record.avatarUrl,
+    role: record.role,
+    status: record.deletedAt ? "deleted" : record.status,
+    version: record.version,
+    createdAt: record.createdAt.toISOString(),
+    updatedAt: record.updatedAt.toISOString(),
+  };
+}
+
+/** The form in which addresses are stored and compared. */
+export function normaliseEmail(email: string): string {
+  return email.trim().normalize("NFC").toLowerCase();
+}
+
+/** A whole profile; what the client left out is null. */
+export function toProfile(params: NewUser): Profile {
+  const { firstName, lastName, nickname = null, country = null, bio = null } = params;
+  return { email: normaliseEmail(params.email), firstName, lastName, nickname, country, bio };
+}
+
+export function createUser(params: NewUser, now: Date): UserRecord {
+  return {
+    ...toProfile(params),
+    id: newId(),
+    imageUrls: [],
+    avatarUrl: null,
+    role: "user",
+    status: "active",
+    version: 1,
+    createdAt: now,
+    updatedAt: now,
+    deletedAt: null,
+  };
+}
+
+/** The part of `wanted` that differs from what is stored. */
+export function changesTo(record: UserRecord, wanted: UserChanges): RecordChanges {
+  const normalised = wanted.email === undefined ? wanted : { ...wanted, email: normaliseEmail(wanted.email) };
+  return Object.fromEntries(
+    Object.entries(normalised).filter(
+      ([field, value]) => value !== undefined && value !== record[field as keyof Profile],
+    ),
+  );
+}
+
+/**
+ * Checks that a record is there for a change and has one of the versions that the client expects.
+ *
+ * @throws USER_NOT_FOUND, PRECONDITION_FAILED
+ */
+export function requireUser(
+  record: UserRecord | null,
+  id: string,
+  expectedVersions?: readonly number[],
+): asserts record is UserRecord {
+  if (!record) throw userNotFound(id);
+  if (expectedVersions && !expectedVersions.includes(record.version)) throw versionMismatch(record.version);
+}
+
+/** As {@link requireUser}, and the user must not be deleted. */
+export function requireLiveUser(
+  record: UserRecord | null,
+  id: string,
+  expectedVersions?: readonly number[],
+): asserts record is UserRecord {
+  requireUser(record?.deletedAt ? null : record, id, expectedVersions);
+}
+
+/** @throws USER_NOT_DELETED, RESTORE_WINDOW_CLOSED */
+export function requireRestorable(record: UserRecord, now: Date): void {
+  if (!record.deletedAt) throw userNotDeleted(record.id);
+  if (now.getTime() - record.deletedAt.getTime() > RESTORE_WINDOW_DAYS * DAY_MS) {
+    throw restoreWindowClosed(RESTORE_WINDOW_DAYS);
+  }
+}
+
+/** What a list selects, without its paging; also what its cursors are bound to. */
+export interface UserFilter {
+  country?: string;
+  status?: "active" | "suspended" | "deleted";
+  email?: string;
+  /** Exclusive. */
+  createdAfter?: Date;
+  /** Exclusive. */
+  createdBefore?: Date;
+  /** Prefix of first name, last name or email, in any letter case. */
+  q?: string;
+}
+
+/** @throws VALIDATION_FAILED for a date that no calendar has */
+export function toFilter({ country, status, email, createdAfter, createdBefore, q }: Partial<ListUsers>): UserFilter {
+  return {
+    ...(country !== undefined && { country }),
+    ...(status !== undefined && { status }),
+    ...(email !== undefined && { email: normaliseEmail(email) }),
+    ...(createdAfter !== undefined && { createdAfter: toDate("createdAfter", createdAfter) }),
+    ...(createdBefore !== undefined && { createdBefore: toDate("createdBefore", createdBefore) }),
+    ...(q !== undefined && { q }),
+  };
+}
+
+function toDate(field: string, text: string): Date {
+  const date = new Date(text);
+  // `new Date` moves the 30th of February to March; a date that changes is not a date.
+  const isOnCalendar = !Number.isNaN(date.getTime()) && isRealDay(text);
+  if (!isOnCalendar) throw invalidField(field, "date", `The '${field}' field must be a date and time that exists.`);
+  return date;
+}
+
+function isRealDay(text: string): boolean {
+  const day = text.slice(0, 10);
+  return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
+}

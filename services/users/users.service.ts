@@ -1,0 +1,207 @@
+import type { Context, Service } from "moleculer";
+import type { Node } from "../../bootstrap/node.ts";
+import type { AppServiceSchema } from "../../broker/service-schema.ts";
+import { createCursorCodec } from "../../lib/cursor.ts";
+import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
+import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
+import { HealthMixin } from "../../mixins/health.mixin.ts";
+import { UnitOfWorkMixin, type UnitOfWorkMethods, type Work } from "../../mixins/unit-of-work.mixin.ts";
+import * as contract from "./users.contract.ts";
+import * as domain from "./users.domain.ts";
+import { invalidCursor, noUserWithEmail } from "./users.errors.ts";
+import { userModel } from "./users.model.ts";
+import { positionOf, UsersRepository } from "./users.repository.ts";
+
+/*
+ * Owns users (a profile is a user) and the schema `users`. Every change goes through a unit of work, so it is
+ * executed at most once per idempotency key, and its event is sent if and only if it is committed.
+ */
+
+type Settings = { idField: string };
+
+interface Methods extends UnitOfWorkMethods {
+  /** Locks the user, applies `change` and records what it did. `change` returns undefined when nothing differs. */
+  changeUser(ctx: Context<{ id: string; expectedVersions?: number[] }>, change: Change): Promise<contract.User>;
+}
+
+type Change = (record: domain.UserRecord | null, work: Work) => ChangeOutcome;
+type ChangeOutcome = {
+  record: domain.UserRecord;
+  changes: domain.RecordChanges;
+  event: "user-updated_v1" | "user-deleted_v1" | "user-restored_v1";
+};
+
+interface Variables extends DatabaseMixinThis<contract.User> {
+  repository: UsersRepository;
+}
+
+type UsersService = Service<Settings> & Methods & Variables;
+type Params<Name extends keyof contract.UsersActions> = Context<ActionParams<Name>>;
+
+export function createUsersService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
+  const { database, config } = node;
+  const cursors = createCursorCodec(node.secret);
+
+  return {
+    name: "users",
+    mixins: [
+      DatabaseMixin({ database, model: userModel, toEntity: domain.toUser }),
+      UnitOfWorkMixin({
+        database,
+        idempotencyTtlHours: config.IDEMPOTENCY_TTL_HOURS,
+        cachedReads: (id) => [["users.get", { id }]],
+      }),
+      HealthMixin(node.monitors),
+    ],
+    settings: { idField: "id" },
+
+    actions: {
+      create: {
+        visibility: "published",
+        params: contract.createUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.create">) {
+          return this.unitOfWork(ctx, async (work) => {
+            const record = domain.createUser(ctx.params, work.now);
+            await this.repository.insert(record, work.transaction);
+            const result = domain.toUser(record);
+            const changedFields = Object.keys(domain.toProfile(ctx.params));
+            work.record({ type: "user-created_v1", data: result, changedFields });
+            return { subject: record.id, result };
+          });
+        },
+      },
+
+      get: {
+        visibility: "published",
+        params: contract.getUserParams,
+        cache: true,
+        async handler(ctx: Params<"users.get">) {
+          const record = await this.repository.find(ctx.params.id);
+          domain.requireLiveUser(record, ctx.params.id);
+          return this.transformDocuments(ctx, {}, record);
+        },
+      },
+
+      getByEmail: {
+        visibility: "public",
+        params: contract.getUserByEmailParams,
+        async handler(ctx: Params<"users.getByEmail">) {
+          const record = await this.repository.findByEmail(domain.normaliseEmail(ctx.params.email));
+          if (!record) throw noUserWithEmail();
+          return this.transformDocuments(ctx, {}, record);
+        },
+      },
+
+      list: {
+        visibility: "published",
+        params: contract.listUsersParams,
+        async handler(ctx: Context<contract.ListUsers, { $cache?: boolean }>): Promise<ActionResult<"users.list">> {
+          const { limit, sort, cursor } = ctx.params;
+          const filter = domain.toFilter(ctx.params);
+          const scope = { list: "users", sort, filter };
+          const after = cursor === undefined ? undefined : cursors.decode(cursor, scope);
+          if (cursor !== undefined && !after) throw invalidCursor();
+
+          const query = { filter, sort, after, limit: limit + 1 };
+          const records = await this.repository.list(query, { fresh: ctx.meta.$cache === false });
+          const page = records.slice(0, limit);
+          const last = records.length > limit ? page.at(-1) : undefined;
+          return {
+            data: await this.transformDocuments(ctx, {}, page),
+            nextCursor: last ? cursors.encode(positionOf(last, sort), scope) : null,
+          };
+        },
+      },
+
+      replace: {
+        visibility: "published",
+        params: contract.replaceUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.replace">) {
+          return this.changeUser(ctx, (record) => {
+            domain.requireLiveUser(record, ctx.params.id, ctx.params.expectedVersions);
+            const changes = domain.changesTo(record, domain.toProfile(ctx.params));
+            return { record, changes, event: "user-updated_v1" };
+          });
+        },
+      },
+
+      update: {
+        visibility: "published",
+        params: contract.updateUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.update">) {
+          return this.changeUser(ctx, (record) => {
+            const { id, expectedVersions, ...wanted } = ctx.params;
+            domain.requireLiveUser(record, id, expectedVersions);
+            return { record, changes: domain.changesTo(record, wanted), event: "user-updated_v1" };
+          });
+        },
+      },
+
+      delete: {
+        visibility: "published",
+        params: contract.changeUserParams,
+        idempotent: true,
+        async handler(ctx: Params<"users.delete">) {
+          await this.changeUser(ctx, (record, { now }) => {
+            domain.requireLiveUser(record, ctx.params.id, ctx.params.expectedVersions);
+            return { record, changes: { deletedAt: now }, event: "user-deleted_v1" };
+          });
+          return null;
+        },
+      },
+
+      restore: {
+        visibility: "published",
+        params: contract.changeUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.restore">) {
+          return this.changeUser(ctx, (record, { now }) => {
+            domain.requireUser(record, ctx.params.id, ctx.params.expectedVersions);
+            domain.requireRestorable(record, now);
+            return { record, changes: { deletedAt: null }, event: "user-restored_v1" };
+          });
+        },
+      },
+
+      erase: {
+        visibility: "published",
+        params: contract.changeUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.erase">) {
+          return this.unitOfWork(ctx, async (work) => {
+            const { id, expectedVersions } = ctx.params;
+            const record = await this.repository.lock(id, work.transaction);
+            domain.requireUser(record, id, expectedVersions);
+            await this.repository.remove(id, work.transaction);
+            work.forgetResultsAbout(id);
+            work.record({ type: "user-erased_v1", data: { id, version: record.version + 1 }, changedFields: [] });
+            return { subject: id, result: null };
+          });
+        },
+      },
+    },
+
+    methods: {
+      changeUser(this: UsersService, ctx, change) {
+        return this.unitOfWork(ctx, async (work) => {
+          const { id } = ctx.params;
+          const current = await this.repository.lock(id, work.transaction);
+          const { record, changes, event } = change(current, work);
+          if (Object.keys(changes).length === 0) return { subject: id, result: domain.toUser(record) };
+
+          const next = await this.repository.update(record, changes, work.now, work.transaction);
+          const result = domain.toUser(next);
+          work.record({ type: event, data: result, changedFields: Object.keys(changes) });
+          return { subject: id, result };
+        });
+      },
+    },
+
+    async started() {
+      this.repository = new UsersRepository(database, this.model as never);
+    },
+  };
+}
