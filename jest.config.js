@@ -1,0 +1,37 @@
+/**
+ * Node itself strips the types, so there is no transformer: what the tests load is what production loads.
+ * Run with `node --experimental-vm-modules`, or better through `scripts/run-tests.ts`.
+ */
+const base = {
+  // Only tests are discovered here; crawling the whole checkout would also read ./data, where PostgreSQL keeps its files.
+  roots: ["<rootDir>/test"],
+  extensionsToTreatAsEsm: [".ts"],
+  transform: {},
+  injectGlobals: false,
+  restoreMocks: true,
+  // Fails a test file that leaves a socket, a timer or a child process behind.
+  testEnvironment: "<rootDir>/test/support/leak-check-environment.ts",
+};
+
+// One private PostgreSQL, NATS and Redis for a whole run; unit tests need none.
+const servers = {
+  globalSetup: "<rootDir>/test/support/global-setup.ts",
+  globalTeardown: "<rootDir>/test/support/global-teardown.ts",
+};
+
+/** @param {string} name @param {object} [extra] */
+const project = (name, extra = {}) => ({
+  ...base,
+  ...extra,
+  displayName: name,
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
+});
+
+export default {
+  projects: [
+    project("unit"),
+    project("contract", servers),
+    project("integration", servers),
+    project("e2e", servers),
+  ],
+};
