@@ -1,0 +1,114 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+
+/** One running process as the operating system lists it. */
+interface ProcessEntry {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** The environment it was started with, as raw text; empty when it may not be read. */
+  readonly environment: () => string;
+  readonly command: () => string;
+}
+
+/** Sends `signal` to each process; one that has ended meanwhile is not an error. */
+export function signalAll(pids: Iterable<number>, signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+}
+
+/**
+ * `pid` and all its descendants, parents first. A process group would not do: PostgreSQL puts each of its children
+ * into a group of its own.
+ */
+export function processTree(pid: number): number[] {
+  return treesOf([pid], listProcesses());
+}
+
+/**
+ * Every process that was started with `variable=value` in its environment, and the descendants of these. It finds
+ * servers whose parent was killed, which no parent-child relation leads to any more.
+ */
+export function processesWithEnvironment(variable: string, value: string): number[] {
+  const entries = listProcesses();
+  const marker = `${variable}=${value}`;
+  const marked = entries.filter((entry) => entry.environment().includes(marker)).map((entry) => entry.pid);
+  return treesOf(marked, entries);
+}
+
+/** Those of the given processes that have not ended. */
+export function stillRunning(pids: Iterable<number>): number[] {
+  const running = new Set(listProcesses().map((entry) => entry.pid));
+  return [...pids].filter((pid) => running.has(pid));
+}
+
+/** The command line of a process for a message; the bare pid when it has ended. */
+export function describeProcess(pid: number): string {
+  const entry = listProcesses().find((candidate) => candidate.pid === pid);
+  return `${pid} ${entry?.command().slice(0, 200) ?? "(ended)"}`;
+}
+
+function treesOf(roots: readonly number[], entries: readonly ProcessEntry[]): number[] {
+  const children = Map.groupBy(entries, (entry) => entry.parentPid);
+  const found = new Set(roots);
+  // A Set visits what is added to it while it is walked.
+  for (const pid of found) for (const child of children.get(pid) ?? []) found.add(child.pid);
+  return [...found];
+}
+
+function listProcesses(): ProcessEntry[] {
+  return process.platform === "linux" ? listFromProc() : listFromPs();
+}
+
+/** Gone while we looked; or a zombie, which stays listed for as long as its parent does not ask for its exit code. */
+const ENDED_STATES = new Set(["", "Z", "X"]);
+
+/** Slim Linux images have no `ps`. */
+function listFromProc(): ProcessEntry[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((name) => {
+    const stat = readProc(name, "stat");
+    // "pid (name) state parent …"; the name may itself contain spaces and parentheses.
+    const [state, parentPid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (state === undefined || ENDED_STATES.has(state)) return [];
+    return [
+      {
+        pid: Number(name),
+        parentPid: Number(parentPid),
+        environment: () => readProc(name, "environ"),
+        command: () => readProc(name, "cmdline").replaceAll("\0", " "),
+      },
+    ];
+  });
+}
+
+function readProc(pid: string, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    // It ended while we looked, or belongs to somebody whose details we may not see.
+    return "";
+  }
+}
+
+/** macOS: `-E` appends the environment to the command. */
+function listFromPs(): ProcessEntry[] {
+  const lines = execFileSync("ps", ["-A", "-E", "-ww", "-o", "pid=,ppid=,command="], { encoding: "utf8" });
+  return lines.split("\n").flatMap((line) => {
+    const match = /^\s*(\d+)\s+(\d+)\s(.*)$/.exec(line);
+    if (!match) return [];
+    const command = match[3] ?? "";
+    return [
+      {
+        pid: Number(match[1]),
+        parentPid: Number(match[2]),
+        environment: () => command,
+        command: () => command,
+      },
+    ];
+  });
+}

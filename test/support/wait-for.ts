@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface WaitForOptions {
+  /** What is waited for, for the error: "the replica to see the row". */
+  readonly description: string;
+  readonly timeoutMs?: number;
+  readonly intervalMs?: number;
+}
+
+/**
+ * Polls `condition` until it gives something truthy, and returns that. A condition that throws counts as not yet.
+ *
+ * @throws {Error} after `timeoutMs` (5,000), naming the description, with the last error of the condition as cause.
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  { description, timeoutMs = 5_000, intervalMs = 20 }: WaitForOptions,
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    let cause: unknown;
+    try {
+      const result = await condition();
+      if (result) return result;
+    } catch (error) {
+      cause = error;
+    }
+    if (performance.now() >= deadline) {
+      throw new Error(`Waited ${timeoutMs} ms in vain for ${description}`, { cause });
+    }
+    await sleep(intervalMs);
+  }
+}
