@@ -78,7 +78,8 @@ export class FailOpenRedisCacher extends Cachers.Redis {
   }
 
   override async get(key: string): Promise<Record<string, unknown> | null> {
-    return (await this.#failOpen(() => super.get(key))) ?? null;
+    // Moleculer takes undefined for a miss, and null for a value.
+    return (await this.#failOpen(() => super.get(key))) as Record<string, unknown> | null;
   }
 
   override async set(key: string, data: unknown, ttl?: number): Promise<void> {

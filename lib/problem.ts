@@ -27,6 +27,7 @@ const FRAMEWORK_TYPES: Readonly<Record<string, ErrorCode>> = {
   REQUEST_SKIPPED: "UPSTREAM_TIMEOUT",
   QUEUE_FULL: "OVERLOADED",
   NOT_FOUND: "ROUTE_NOT_FOUND",
+  UNABLE_DECODE_PARAM: "MALFORMED_REQUEST",
 };
 
 interface ErrorLike {

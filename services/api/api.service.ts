@@ -58,8 +58,9 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
     const aliases: Record<string, Handler> = healthHandlers({
       check: () => checkHealth(broker, monitors),
       isDraining: () => isDraining,
+      log,
     });
-    for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(broker, routes);
+    for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(broker, routes, log);
     return aliases;
   };
 
@@ -80,7 +81,7 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
       rootCallOptions(options, request) {
         options.requestID = readRequestId(request) ?? newId();
       },
-      onError: (request, response, error) => void sendProblem(request, response, error),
+      onError: (request, response, error) => sendProblem(request, response, error, log),
     },
 
     actions: {

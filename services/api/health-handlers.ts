@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import type { Health } from "./health.ts";
 import { sendBody, sendProblem } from "./respond.ts";
@@ -9,16 +10,17 @@ interface HealthSource {
   check: () => Promise<Health>;
   /** The node is about to stop: it still answers, but wants no new traffic. */
   isDraining: () => boolean;
+  log: Logger;
 }
 
 /** The handlers of the health routes, by path. */
-export function healthHandlers({ check, isDraining }: HealthSource): Record<string, Handler> {
+export function healthHandlers({ check, isDraining, log }: HealthSource): Record<string, Handler> {
   // Probes that come together share one check.
   let running: Promise<Health> | undefined;
   const checkOnce = () => (running ??= check().finally(() => (running = undefined)));
 
-  const live = answer(async () => ({ ok: true, body: { status: "up" } }));
-  const ready = answer(async () => {
+  const live = answer(log, async () => ({ ok: true, body: { status: "up" } }));
+  const ready = answer(log, async () => {
     if (isDraining()) return { ok: false, body: { status: "draining" } };
     const health = await checkOnce();
     return { ok: health.status !== "down", body: health };
@@ -32,7 +34,7 @@ export function healthHandlers({ check, isDraining }: HealthSource): Record<stri
   };
 }
 
-function answer(look: () => Promise<{ ok: boolean; body: object }>): Handler {
+function answer(log: Logger, look: () => Promise<{ ok: boolean; body: object }>): Handler {
   return async (request, response) => {
     try {
       if (request.method !== "GET" && request.method !== "HEAD") {
@@ -43,7 +45,7 @@ function answer(look: () => Promise<{ ok: boolean; body: object }>): Handler {
       response.setHeader("Cache-Control", "no-store");
       sendBody(response, ok ? 200 : 503, body, { format: "json", xmlRoot: "health" });
     } catch (error) {
-      sendProblem(request, response, error);
+      sendProblem(request, response, error, log);
     }
   };
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { toProblem, type Problem } from "../../lib/problem.ts";
+import type { Logger } from "pino";
+import { toProblem } from "../../lib/problem.ts";
 import { negotiateProblem, toXml, type Format } from "./representation.ts";
 
 /** Seconds after which a client may try again when something is away: about as long as a hand-over takes. */
@@ -22,16 +23,19 @@ export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
   response.end();
 }
 
-/** Sends the problem document of an error. */
-export function sendProblem(request: IncomingMessage, response: ServerResponse, error: unknown): Problem {
+/** Sends the problem document of an error. An error that nobody expected is logged: the document does not show it. */
+export function sendProblem(request: IncomingMessage, response: ServerResponse, error: unknown, log: Logger): void {
   const problem = toProblem(error, {
     // Without the query, which may hold personal data.
     instance: pathOf(request),
     requestId: String(response.getHeader("X-Request-Id") ?? ""),
   });
+  if (problem.code === "INTERNAL_ERROR") {
+    log.error({ err: error, requestId: problem.requestId }, "unexpected error");
+  }
   if (response.headersSent) {
     response.destroy();
-    return problem;
+    return;
   }
   const format = negotiateProblem(request);
   const body =
@@ -42,7 +46,6 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
   // What is left of an unread body would be taken for the next request.
   if (!request.complete) response.setHeader("Connection", "close");
   finish(response, problem.status, body);
-  return problem;
 }
 
 export function pathOf(request: IncomingMessage): string {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
+import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
@@ -22,7 +23,7 @@ interface ResponseMeta {
 }
 
 /** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
-export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, RestRoute>) {
+export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, RestRoute>, log: Logger) {
   const allowed = allowedMethods(routes);
 
   return async function handle(request: GatewayRequest, response: ServerResponse): Promise<void> {
@@ -44,7 +45,7 @@ export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, R
       const { result, meta } = await execute(broker, route, request);
       sendResult({ route, format, request, response, result, meta });
     } catch (error) {
-      sendProblem(request, response, error);
+      sendProblem(request, response, error, log);
     }
   };
 }

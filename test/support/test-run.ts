@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, realpathSync } from "node:fs";
+import { chmodSync, mkdtempSync, realpathSync } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,6 +22,8 @@ export function testRunDir(): string {
   if (existing !== undefined) return existing;
 
   const dir = mkdtempSync(join(realpathSync(tmpdir()), "rollcall-test-"));
+  // Tests that run programs as another user give that user a folder in it.
+  chmodSync(dir, 0o711);
   // Started without the mark, lest it end itself, and in a session of its own, out of reach of Ctrl-C.
   reaper = spawn(process.execPath, [join(import.meta.dirname, "reaper.ts"), dir], {
     detached: true,
