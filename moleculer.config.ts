@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
+import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import type { Config } from "./lib/config.ts";
@@ -64,6 +65,7 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
       idempotencyKeyMiddleware,
       circuitBreakerProbeMiddleware,
       natsLinkMiddleware(natsMonitor),
+      natsBatchMiddleware,
       requestLogMiddleware,
     ],
   };

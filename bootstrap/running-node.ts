@@ -1,23 +1,30 @@
-import { ServiceBroker } from "moleculer";
+import { ServiceBroker, type ServiceSchema } from "moleculer";
 import type { Logger } from "pino";
 import { FailOpenRedisCacher } from "../broker/cache.ts";
 import { natsConnectionOf } from "../broker/nats-link.ts";
 import type { Config, ServiceName } from "../lib/config.ts";
-import { Database } from "../lib/database.ts";
+import type { Database } from "../lib/database.ts";
 import { DependencyMonitor } from "../lib/dependency-monitor.ts";
 import { StartupError } from "../lib/startup-error.ts";
 import { brokerOptions } from "../moleculer.config.ts";
-import { createApiService } from "../services/api/api.service.ts";
-import { createUsersService } from "../services/users/users.service.ts";
-import { startEmbeddedPostgres } from "./embedded-postgres.ts";
-import { migrate, requireMigrated } from "./migrate.ts";
 import type { Node } from "./node.ts";
 import { readOrCreateSecret } from "./secret.ts";
 
-/** The services, in the order in which they start; they stop in the opposite order. */
-const SERVICES: Readonly<Record<ServiceName, { create: (node: Node) => object; usesDatabase: boolean }>> = {
-  users: { create: createUsersService, usesDatabase: true },
-  api: { create: createApiService, usesDatabase: false },
+interface ServiceEntry {
+  usesDatabase: boolean;
+  /** A node loads only the code of the services that it runs: a gateway needs no database driver in its memory. */
+  load(): Promise<(node: Node) => object>;
+}
+
+const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
+  users: {
+    usesDatabase: true,
+    load: async () => (await import("../services/users/users.service.ts")).createUsersService,
+  },
+  api: {
+    usesDatabase: false,
+    load: async () => (await import("../services/api/api.service.ts")).createApiService,
+  },
 };
 
 /** A node that is up. */
@@ -104,8 +111,11 @@ async function startDatabase(
   stack: StopStack,
   monitors: Map<string, DependencyMonitor>,
 ): Promise<Database> {
+  const { Database } = await import("../lib/database.ts");
+  const { migrate, requireMigrated } = await import("./migrate.ts");
   let url = config.DATABASE_URL;
   if (!url) {
+    const { startEmbeddedPostgres } = await import("./embedded-postgres.ts");
     const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log });
     stack.push(() => server.stop());
     url = server.url;
@@ -147,7 +157,10 @@ async function startBroker(
     stack.push(async () => monitor.stop());
   }
 
-  for (const name of config.SERVICES) broker.createService(SERVICES[name].create(node) as never);
+  for (const name of config.SERVICES) {
+    const createSchema = await SERVICES[name].load();
+    broker.createService(createSchema(node) as ServiceSchema);
+  }
   stack.push(() => broker.stop());
   await broker.start();
   if (config.NATS_URL) await natsMonitor.start();

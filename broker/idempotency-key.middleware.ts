@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ActionHandler, Context, Middleware } from "moleculer";
 import type { AppActionSchema } from "./service-schema.ts";
 
@@ -17,7 +18,9 @@ export const idempotencyKeyMiddleware: Middleware = {
 function withKey(next: ActionHandler, action: AppActionSchema): ActionHandler {
   if (!action.idempotent) return next;
   return function withIdempotencyKey(ctx: Context) {
-    ctx.headers = { ...ctx.headers, [IDEMPOTENCY_KEY_HEADER]: ctx.headers?.[IDEMPOTENCY_KEY_HEADER] ?? ctx.id };
+    const key: unknown = ctx.headers?.[IDEMPOTENCY_KEY_HEADER];
+    // Not the id of the context: Moleculer makes that from Math.random.
+    if (key === undefined) ctx.headers = { ...ctx.headers, [IDEMPOTENCY_KEY_HEADER]: randomUUID() };
     return next.call(ctx.service!, ctx);
   };
 }

@@ -4,7 +4,7 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Model, ModelAttributes, ModelOptions, ModelStatic, Sequelize } from "sequelize";
 import { appError, isAppError } from "../broker/errors.ts";
 import type { Database } from "../lib/database.ts";
-import { isDatabaseUnavailable } from "../lib/database-errors.ts";
+import { isDatabaseError, isDatabaseUnavailable } from "../lib/database-errors.ts";
 
 /** What the mixin gives to `this` of a service. */
 export interface DatabaseMixinThis<Entity> {
@@ -34,13 +34,18 @@ export function DatabaseMixin<Row, Entity>(options: DatabaseMixinOptions<Row, En
     hooks: {
       error: {
         "*": (_ctx: Context, error: Error) => {
-          throw !isAppError(error) && isDatabaseUnavailable(error)
-            ? appError("DATABASE_UNAVAILABLE", {}, error)
-            : error;
+          throw translate(error);
         },
       },
     },
   } as Partial<ServiceSchema>;
+}
+
+/** Keeps the SQL and the values that a database error carries out of logs and messages. */
+function translate(error: Error): Error {
+  if (isAppError(error)) return error;
+  if (isDatabaseUnavailable(error)) return appError("DATABASE_UNAVAILABLE", {}, error);
+  return isDatabaseError(error) ? appError("INTERNAL_ERROR", {}, error) : error;
 }
 
 /** The adapter's members that its own types do not have. */

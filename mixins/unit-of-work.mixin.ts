@@ -76,7 +76,10 @@ interface Request {
  * the broker's retries of writes safe.
  */
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
+  const purge = createPurge(options.database);
   return {
+    started: purge.start,
+    stopped: purge.stop,
     events: {
       "cache-invalidated": {
         handler(ctx: Context<{ keys: string[] }>) {
@@ -249,4 +252,47 @@ function invalidate(broker: ServiceBroker, reads: readonly [ActionName, unknown]
     broker,
     reads.map(([action, params]) => cacheKey(action, params)),
   );
+}
+
+const PURGE_INTERVAL_MS = 10 * 60_000;
+
+/** Deletes expired idempotency records now and then, in steps that hold no lock for long. */
+function createPurge(database: Database) {
+  let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
+
+  const schedule = () => {
+    if (isStopped) return;
+    // Spread, so that the nodes do not all do it at once.
+    timer = setTimeout(() => void run(), PURGE_INTERVAL_MS * (0.5 + Math.random()));
+    timer.unref();
+  };
+  const run = async () => {
+    // It is tried again: a database that is away is reported by its monitor.
+    await deleteExpired(database).catch(() => undefined);
+    schedule();
+  };
+  return {
+    start: async () => schedule(),
+    stop: async () => {
+      isStopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+const PURGE_BATCH = 1000;
+
+/** Deletes every idempotency record whose time is over. */
+export async function deleteExpired(database: Database): Promise<void> {
+  let deleted: number;
+  do {
+    const rows = await database.primary.query(
+      `DELETE FROM events.idempotency WHERE ctid IN
+         (SELECT ctid FROM events.idempotency WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)
+       RETURNING 1`,
+      { bind: [PURGE_BATCH], type: QueryTypes.SELECT },
+    );
+    deleted = rows.length;
+  } while (deleted === PURGE_BATCH);
 }

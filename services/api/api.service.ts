@@ -1,12 +1,12 @@
+import { randomUUID } from "node:crypto";
 import compression from "compression";
 import cors from "cors";
 import helmet from "helmet";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Service, ServiceSchema } from "moleculer";
+import type { CallingOptions, Service, ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { newId } from "../../lib/ids.ts";
 import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
 import { createHttpServer, drain, listen } from "./http-server.ts";
@@ -22,7 +22,7 @@ import { REST_ROUTES, routesByPath } from "./routes.ts";
  */
 
 interface Settings {
-  rootCallOptions(options: { requestID?: string }, request: IncomingMessage): void;
+  rootCallOptions(options: CallingOptions, request: IncomingMessage): void;
   onError(request: IncomingMessage, response: ServerResponse, error: unknown): void;
   [option: string]: unknown;
 }
@@ -79,7 +79,9 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
       logResponse: null,
       logRouteRegistration: null,
       rootCallOptions(options, request) {
-        options.requestID = readRequestId(request) ?? newId();
+        options.requestID = readRequestId(request) ?? randomUUID();
+        // A stop waits for tracked requests before it closes the server: under load there would always be one.
+        options.tracking = false;
       },
       onError: (request, response, error) => sendProblem(request, response, error, log),
     },
@@ -115,7 +117,7 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
-        use: [accessLog(log), helmet(), corsOf(config.CORS_ORIGINS), compression()],
+        use: [accessLog(log), securityHeaders, corsOf(config.CORS_ORIGINS), compression()],
         aliases: Object.fromEntries(Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler])),
       });
     },
@@ -130,6 +132,11 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
     },
   };
 }
+
+/** For an API: its answers are no documents, so nothing may be loaded from or around them. */
+const securityHeaders = helmet({
+  contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+});
 
 /** CORS for exactly these origins; others get no CORS headers, so browsers keep the answer from them. */
 function corsOf(origins: readonly string[]) {
