@@ -55,6 +55,13 @@ const STAGES: readonly Stage[] = [
   jestStage("e2e", 6 * MINUTE_MS, 1),
 ];
 
+/** Signals that end the run, and the exit codes that shells use for them. */
+const INTERRUPTS = [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const;
+
 /** What jest says when something keeps it from ending. It would go on to report success. */
 const NOT_ENDING = /failed to exit gracefully|did not exit one second after/;
 
@@ -137,12 +144,12 @@ function endEverything(): void {
 async function main(): Promise<void> {
   const stages = chosenStages(process.argv.slice(2));
   testRunDir();
-  for (const [signal, exitCode] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-    ["SIGHUP", 129],
-  ] as const) {
-    process.once(signal, () => void closeTestRun().finally(() => process.exit(exitCode)));
+  let isInterrupted = false;
+  for (const [signal, exitCode] of INTERRUPTS) {
+    process.once(signal, () => {
+      isInterrupted = true;
+      void closeTestRun().finally(() => process.exit(exitCode));
+    });
   }
   const summary: string[] = [];
   let total: Outcome = { passed: 0, failed: 0 };
@@ -150,6 +157,7 @@ async function main(): Promise<void> {
     console.log(`\n── ${stage.name} ──`);
     const startedAt = performance.now();
     const { passed, failed } = await runStage(stage);
+    if (isInterrupted) return;
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     summary.push(`${stage.name.padEnd(12)} ${passed} passed, ${failed} failed, ${seconds} s`);
     total = { passed: total.passed + passed, failed: total.failed + failed };
