@@ -24,7 +24,9 @@ interface DatabaseMixinOptions<Row, Entity> {
  * None of moleculer-db's actions comes with it: they take raw queries and have no limits. Errors of a database that
  * is away leave the service's actions as DATABASE_UNAVAILABLE.
  */
-export function DatabaseMixin<Row, Entity>(options: DatabaseMixinOptions<Row, Entity>): Partial<ServiceSchema> {
+export function DatabaseMixin<Row, Entity>(
+  options: DatabaseMixinOptions<Row, Entity>,
+): Partial<ServiceSchema> {
   const { actions: _actions, ...lifecycle } = DbService as unknown as ServiceSchema;
   return {
     // The types of moleculer-db are of an older Moleculer; this is the one cast.
@@ -62,7 +64,11 @@ interface Adapter {
  * The adapter, on the node's one connection pool. Moleculer clones schemas deeply, so the pool is only held by
  * closures: a cloned Sequelize instance would be a second pool.
  */
-function createAdapter<Row, Entity>({ database, model, toEntity }: DatabaseMixinOptions<Row, Entity>): Adapter {
+function createAdapter<Row, Entity>({
+  database,
+  model,
+  toEntity,
+}: DatabaseMixinOptions<Row, Entity>): Adapter {
   const { name, define, options } = model;
   const adapter = new (SequelizeDbAdapter as unknown as new () => Adapter)();
   adapter.connect = async function connect(this: Adapter) {

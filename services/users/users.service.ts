@@ -176,7 +176,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             const record = await this.repository.lock(id, work.transaction);
             domain.requireUser(record, id, expectedVersions);
             await this.repository.remove(id, work.transaction);
-            work.forgetResultsAbout(id);
+            await work.forgetResultsAbout(id);
             work.record({ type: "user-erased_v1", data: { id, version: record.version + 1 }, changedFields: [] });
             return { subject: id, result: null };
           });
