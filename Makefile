@@ -47,7 +47,7 @@ clean: ## Delete the installed packages; the data in ./data stays
 node-version:
 	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || { \
 		echo "Rollcall needs Node.js 18 or newer with npm, which were not found: https://nodejs.org" >&2; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node, 10) < 18)' || { \
+	@node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' || { \
 		echo "Rollcall needs Node.js 18 or newer; this is $$(node --version): https://nodejs.org" >&2; exit 1; }
 
 # Touched last, so that an installation which was interrupted is done again.
