@@ -23,7 +23,10 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
     namespace: "rollcall",
     nodeID: config.NODE_ID,
 
-    logger: { type: "Pino", options: { createLogger: (level: string, of: LogBindings) => childLogger(log, level, of) } },
+    logger: {
+      type: "Pino",
+      options: { createLogger: (level: string, of: LogBindings) => childLogger(log, level, of) },
+    },
     logLevel: config.LOG_LEVEL === "silent" ? "fatal" : config.LOG_LEVEL,
 
     transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID) : null,
@@ -52,7 +55,7 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
     bulkhead: { enabled: true, concurrency: 200, maxQueueSize: 2000 },
     // A stopping node finishes the calls it has; the delay lets the others learn that it takes no more.
     tracking: { enabled: true, shutdownTimeout: config.STOP_DEADLINE_MS - config.DRAIN_DELAY_MS },
-    registry: { stopDelay: config.DRAIN_DELAY_MS } as NonNullable<BrokerOptions["registry"]>,
+    registry: { stopDelay: config.DRAIN_DELAY_MS },
 
     // How soon the gateway sees that the services of its own node are up.
     dependencyInterval: 50,
@@ -83,14 +86,15 @@ function childLogger(log: Logger, level: string, { mod, svc }: LogBindings): Log
 }
 
 function natsTransporter(servers: string[], nodeId: string): NonNullable<BrokerOptions["transporter"]> {
-  const { username, password } = new URL(servers[0]!);
+  const urls = servers.map((server) => new URL(server));
+  const { username = "", password = "" } = urls.find((url) => url.username !== "") ?? {};
   return {
     type: "NATS",
     options: {
-      servers: servers.map((server) => new URL(server).host),
+      servers: urls.map(({ host }) => host),
       name: `rollcall ${nodeId}`,
       ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
-      ...(servers[0]!.startsWith("tls:") && { tls: {} }),
+      ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),
       // For ever and often: a node that has lost NATS is of no use until it has it back.
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,

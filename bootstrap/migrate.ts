@@ -62,22 +62,25 @@ async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Pr
 async function createUmzug(client: pg.Client): Promise<Umzug<pg.Client>> {
   const files = await Array.fromAsync(glob("services/*/migrations/*.ts", { cwd: ROOT }));
   // By number first: migrations of different services run in the order in which they were written.
-  const ordered = files.sort((a, b) => basename(a).localeCompare(basename(b)) || a.localeCompare(b));
+  const ordered = files.toSorted((a, b) => basename(a).localeCompare(basename(b)) || a.localeCompare(b));
   return new Umzug({
     context: client,
     storage: createStorage(client),
     logger: undefined,
     migrations: ordered.map((file) => {
       const name = nameOf(file);
-      return { name, up: async () => apply(client, name, (await import(join(ROOT, file))) as MigrationModule) };
+      return {
+        name,
+        up: async () => apply(client, name, (await import(join(ROOT, file))) as MigrationModule),
+      };
     }),
   });
 }
 
 /** `services/users/migrations/0001-users.ts` is `users/0001-users`, whatever the extension. */
 function nameOf(file: string): string {
-  const [, service, , fileName] = file.split("/");
-  return `${service}/${basename(fileName!, ".ts")}`;
+  const [, service] = file.split("/");
+  return `${service}/${basename(file, ".ts")}`;
 }
 
 async function apply(client: pg.Client, name: string, { sql }: MigrationModule): Promise<void> {
@@ -95,8 +98,10 @@ async function apply(client: pg.Client, name: string, { sql }: MigrationModule):
 function createStorage(client: pg.Client): UmzugStorage<pg.Client> {
   return {
     async executed() {
-      const exists = await client.query("SELECT to_regclass('public.schema_migrations') AS found");
-      if (exists.rows[0].found === null) return [];
+      const table = await client.query(
+        "SELECT FROM pg_class WHERE oid = to_regclass('public.schema_migrations')",
+      );
+      if (table.rowCount === 0) return [];
       const { rows } = await client.query<{ name: string }>("SELECT name FROM public.schema_migrations");
       return rows.map(({ name }) => name);
     },

@@ -43,7 +43,7 @@ class StopStack {
   }
 
   async stop(log: Logger): Promise<void> {
-    for (const stop of this.#stops.splice(0).reverse()) {
+    for (const stop of this.#stops.splice(0).toReversed()) {
       // One part that cannot stop must not keep the others running.
       await stop().catch((error: unknown) => log.error({ err: error }, "a part of the node did not stop"));
     }

@@ -11,7 +11,9 @@ export async function readOrCreateSecret(dataDir: string): Promise<string> {
     await writeFile(path, randomBytes(32).toString("hex"), { flag: "wx", mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
-      throw new StartupError(`DATA_DIR '${dataDir}' is not writable: ${(error as Error).message}`, { cause: error });
+      throw new StartupError(`DATA_DIR '${dataDir}' is not writable: ${(error as Error).message}`, {
+        cause: error,
+      });
     }
   }
   return readFile(path, "utf8");

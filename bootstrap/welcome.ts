@@ -1,3 +1,4 @@
+import type { Server } from "node:http";
 import type { Config } from "../lib/config.ts";
 import type { RunningNode } from "./running-node.ts";
 
@@ -19,7 +20,7 @@ ${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}Press Ctrl-C
 }
 
 function addressOf(broker: RunningNode["broker"]): string | undefined {
-  const api = broker.getLocalService("api") as { server?: import("node:http").Server } | null;
+  const api = broker.getLocalService("api") as { server?: Server } | null;
   const address = api?.server?.address();
   if (!address || typeof address === "string") return undefined;
   const host = address.family === "IPv6" ? `[${address.address}]` : address.address;

@@ -123,7 +123,12 @@ export class FailOpenRedisCacher extends Cachers.Redis {
 function redisOptions(url: string): object {
   const { host, port, username, password, db, tls } = new Redis(url, { lazyConnect: true }).options;
   return {
-    ...{ host, port, username, password, db, ...(tls && { tls }) },
+    host,
+    port,
+    username,
+    password,
+    db,
+    ...(tls && { tls }),
     // Commands fail at once while Redis is away, instead of waiting in line for it.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 1,

@@ -1,4 +1,5 @@
-import type { ActionHandler, BrokerOptions, Context, Middleware, ServiceBroker } from "moleculer";
+import type { BrokerOptions, Middleware } from "moleculer";
+import { actionMiddleware } from "./action-middleware.ts";
 
 /** An entry of the state that Moleculer's circuit breaker keeps for each endpoint. */
 interface CircuitState {
@@ -25,6 +26,21 @@ export const circuitBreakerOptions: NonNullable<BrokerOptions["circuitBreaker"]>
   check: isFailure,
 };
 
+const closeOnAnswer = actionMiddleware((next, _action, broker) => {
+  const states = () =>
+    (broker as unknown as { CircuitBreakerStore: Map<string, CircuitState> }).CircuitBreakerStore;
+  return async (ctx) => {
+    const { name } = ctx.endpoint as unknown as { name: string };
+    try {
+      return await next(ctx);
+    } catch (error) {
+      const circuit = states().get(name);
+      if (circuit?.state === "half_open_wait" && !isFailure(error as Error)) close(circuit);
+      throw error;
+    }
+  };
+});
+
 /**
  * Closes a half-open circuit when its trial call is answered with a 4xx. Moleculer itself counts such an answer neither
  * as failure nor as success, so one request with bad input would keep a healthy endpoint out for another interval.
@@ -34,20 +50,6 @@ export const circuitBreakerProbeMiddleware: Middleware = {
   localAction: closeOnAnswer,
   remoteAction: closeOnAnswer,
 };
-
-function closeOnAnswer(this: ServiceBroker, next: ActionHandler): ActionHandler {
-  const states = () => (this as unknown as { CircuitBreakerStore: Map<string, CircuitState> }).CircuitBreakerStore;
-  return async function probe(ctx: Context) {
-    const { endpoint } = ctx;
-    try {
-      return await next.call(ctx.service!, ctx);
-    } catch (error) {
-      const circuit = states().get((endpoint as unknown as { name: string }).name);
-      if (circuit?.state === "half_open_wait" && !isFailure(error as Error)) close(circuit);
-      throw error;
-    }
-  };
-}
 
 function close(circuit: CircuitState): void {
   circuit.state = "close";

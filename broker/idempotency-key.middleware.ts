@@ -1,9 +1,19 @@
 import { randomUUID } from "node:crypto";
-import type { ActionHandler, Context, Middleware } from "moleculer";
-import type { AppActionSchema } from "./service-schema.ts";
+import type { Middleware } from "moleculer";
+import { actionMiddleware } from "./action-middleware.ts";
 
 /** Header of a call that holds the idempotency key. Headers, unlike meta, do not go on to the calls that follow. */
 export const IDEMPOTENCY_KEY_HEADER = "idempotency-key";
+
+const withKey = actionMiddleware((next, action) => {
+  if (!action.idempotent) return next;
+  return (ctx) => {
+    const key: unknown = ctx.headers[IDEMPOTENCY_KEY_HEADER];
+    // Not the id of the context: Moleculer makes that from Math.random.
+    if (key === undefined) ctx.headers = { ...ctx.headers, [IDEMPOTENCY_KEY_HEADER]: randomUUID() };
+    return next(ctx);
+  };
+});
 
 /**
  * Gives every call of an action marked `idempotent: true` an idempotency key, unless the caller brought one. It is
@@ -14,13 +24,3 @@ export const idempotencyKeyMiddleware: Middleware = {
   localAction: withKey,
   remoteAction: withKey,
 };
-
-function withKey(next: ActionHandler, action: AppActionSchema): ActionHandler {
-  if (!action.idempotent) return next;
-  return function withIdempotencyKey(ctx: Context) {
-    const key: unknown = ctx.headers?.[IDEMPOTENCY_KEY_HEADER];
-    // Not the id of the context: Moleculer makes that from Math.random.
-    if (key === undefined) ctx.headers = { ...ctx.headers, [IDEMPOTENCY_KEY_HEADER]: randomUUID() };
-    return next.call(ctx.service!, ctx);
-  };
-}

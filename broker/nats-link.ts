@@ -1,6 +1,7 @@
-import type { ActionHandler, Context, Middleware, ServiceBroker } from "moleculer";
+import type { Middleware, ServiceBroker } from "moleculer";
 import { Events, type NatsConnection } from "nats";
 import type { DependencyMonitor } from "../lib/dependency-monitor.ts";
+import { actionMiddleware } from "./action-middleware.ts";
 import { appError } from "./errors.ts";
 
 /** What of Moleculer's transit is not in its types. */
@@ -41,16 +42,12 @@ export function natsLinkMiddleware(monitor: DependencyMonitor): Middleware {
       const connection = natsConnectionOf(broker);
       if (connection) void watch(broker, connection);
     },
-    remoteAction(next: ActionHandler): ActionHandler {
-      return function failFast(ctx: Context) {
-        if (isLost) return Promise.reject(natsLost());
-        return next.call(ctx.service!, ctx);
-      };
-    },
+    remoteAction: actionMiddleware((next) => (ctx) => (isLost ? Promise.reject(natsLost()) : next(ctx))),
   };
 }
 
-const natsLost = () => appError("SERVICE_UNAVAILABLE", { detail: "The connection between the services is lost." });
+const natsLost = () =>
+  appError("SERVICE_UNAVAILABLE", { detail: "The connection between the services is lost." });
 
 function rejectPending(broker: ServiceBroker): void {
   const { pendingRequests } = broker.transit as unknown as Transit;

@@ -1,4 +1,5 @@
-import type { ActionHandler, ActionSchema, Context, Middleware } from "moleculer";
+import type { Middleware } from "moleculer";
+import { actionMiddleware } from "./action-middleware.ts";
 
 /**
  * Logs every action that runs on this node: at debug level with its duration, at error level when it failed for a
@@ -6,11 +7,11 @@ import type { ActionHandler, ActionSchema, Context, Middleware } from "moleculer
  */
 export const requestLogMiddleware: Middleware = {
   name: "RequestLog",
-  localAction(next: ActionHandler, action: ActionSchema): ActionHandler {
+  localAction: actionMiddleware((next, action, broker) => {
     // The gateway logs its own requests, with what a client sees of them.
     if (action.visibility === "private") return next;
-    const log = this.getLogger("action");
-    return async function logged(ctx: Context) {
+    const log = broker.getLogger("action");
+    return async (ctx) => {
       const startedAt = performance.now();
       const bindings = () => ({
         action: action.name,
@@ -18,7 +19,7 @@ export const requestLogMiddleware: Middleware = {
         durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
       });
       try {
-        const result: unknown = await next.call(ctx.service!, ctx);
+        const result = await next(ctx);
         log.debug(bindings(), "action done");
         return result;
       } catch (error) {
@@ -29,5 +30,5 @@ export const requestLogMiddleware: Middleware = {
         throw error;
       }
     };
-  },
+  }),
 };

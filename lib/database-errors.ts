@@ -31,5 +31,7 @@ export function isDatabaseError(error: unknown): boolean {
 
 /** Whether the error is a violation of the unique index of this name. */
 export function violatesUnique(error: unknown, index: string): boolean {
-  return error instanceof UniqueConstraintError && (error.parent as { constraint?: string }).constraint === index;
+  return (
+    error instanceof UniqueConstraintError && (error.parent as { constraint?: string }).constraint === index
+  );
 }

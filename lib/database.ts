@@ -79,7 +79,9 @@ export class Database {
   /** Closes all connections; call it after the last service has stopped. */
   async close(): Promise<void> {
     for (const monitor of this.monitors) monitor.stop();
-    await Promise.all([this.primary, ...this.#replicas.map(({ sequelize }) => sequelize)].map((s) => s.close()));
+    await Promise.all(
+      [this.primary, ...this.#replicas.map(({ sequelize }) => sequelize)].map((s) => s.close()),
+    );
   }
 }
 

@@ -19,7 +19,8 @@ export const ERROR_CATALOGUE = {
     status: 400,
     title: "The request is not valid",
     retryable: false,
-    description: "`errors` names each field or parameter, the rule it broke and why. Correct them and send again.",
+    description:
+      "`errors` names each field or parameter, the rule it broke and why. Correct them and send again.",
   },
   INVALID_CURSOR: {
     status: 400,
@@ -32,7 +33,8 @@ export const ERROR_CATALOGUE = {
     status: 400,
     title: "The body cannot be read",
     retryable: false,
-    description: "The body is not valid JSON in UTF-8, is missing, or does not arrive whole. `detail` says which.",
+    description:
+      "The body is not valid JSON in UTF-8, is missing, or does not arrive whole. `detail` says which.",
   },
   MALFORMED_REQUEST: {
     status: 400,
@@ -92,13 +94,15 @@ export const ERROR_CATALOGUE = {
     status: 409,
     title: "The first request with this key is still running",
     retryable: true,
-    description: "Wait for the first request with this `Idempotency-Key`, or send the same request again later.",
+    description:
+      "Wait for the first request with this `Idempotency-Key`, or send the same request again later.",
   },
   PRECONDITION_FAILED: {
     status: 412,
     title: "The resource has changed",
     retryable: false,
-    description: "`If-Match` names another version than the current one. Read the resource again, then decide.",
+    description:
+      "`If-Match` names another version than the current one. Read the resource again, then decide.",
   },
   PAYLOAD_TOO_LARGE: {
     status: 413,

@@ -16,8 +16,7 @@ export function createLogger(
   config: Pick<Config, "LOG_LEVEL" | "LOG_FORMAT" | "NODE_ID">,
   destination?: DestinationStream,
 ): Logger {
-  const isPretty =
-    config.LOG_FORMAT === "pretty" || (config.LOG_FORMAT === "auto" && process.stdout.isTTY === true);
+  const isPretty = config.LOG_FORMAT === "pretty" || (config.LOG_FORMAT === "auto" && process.stdout.isTTY);
   const target =
     destination ??
     // Synchronous, so that the last lines before an exit are written.

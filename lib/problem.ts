@@ -17,18 +17,20 @@ export interface Problem {
 }
 
 /** The framework's error types, and the code that each is for a client. */
-const FRAMEWORK_TYPES: Readonly<Record<string, ErrorCode>> = {
-  VALIDATION_ERROR: "VALIDATION_FAILED",
-  // Moleculer gives these two status 404, but routes are static here: the resource may well exist.
-  SERVICE_NOT_FOUND: "SERVICE_UNAVAILABLE",
-  SERVICE_NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
-  REQUEST_REJECTED: "SERVICE_UNAVAILABLE",
-  REQUEST_TIMEOUT: "UPSTREAM_TIMEOUT",
-  REQUEST_SKIPPED: "UPSTREAM_TIMEOUT",
-  QUEUE_FULL: "OVERLOADED",
-  NOT_FOUND: "ROUTE_NOT_FOUND",
-  UNABLE_DECODE_PARAM: "MALFORMED_REQUEST",
-};
+const FRAMEWORK_TYPES: ReadonlyMap<unknown, ErrorCode> = new Map(
+  Object.entries({
+    VALIDATION_ERROR: "VALIDATION_FAILED",
+    // Moleculer gives these two status 404, but routes are static here: the resource may well exist.
+    SERVICE_NOT_FOUND: "SERVICE_UNAVAILABLE",
+    SERVICE_NOT_AVAILABLE: "SERVICE_UNAVAILABLE",
+    REQUEST_REJECTED: "SERVICE_UNAVAILABLE",
+    REQUEST_TIMEOUT: "UPSTREAM_TIMEOUT",
+    REQUEST_SKIPPED: "UPSTREAM_TIMEOUT",
+    QUEUE_FULL: "OVERLOADED",
+    NOT_FOUND: "ROUTE_NOT_FOUND",
+    UNABLE_DECODE_PARAM: "MALFORMED_REQUEST",
+  } as const),
+);
 
 interface ErrorLike {
   type?: unknown;
@@ -38,8 +40,7 @@ interface ErrorLike {
 /** The code of any error: its own, the one that stands for a framework error, or INTERNAL_ERROR. */
 export function codeOf(error: unknown): ErrorCode {
   const type = (error as ErrorLike | null)?.type;
-  if (typeof type === "string" && Object.hasOwn(FRAMEWORK_TYPES, type)) return FRAMEWORK_TYPES[type]!;
-  return isErrorCode(type) ? type : "INTERNAL_ERROR";
+  return FRAMEWORK_TYPES.get(type) ?? (isErrorCode(type) ? type : "INTERNAL_ERROR");
 }
 
 /**
@@ -56,7 +57,7 @@ export function toProblem(error: unknown, context: { instance: string; requestId
     type: `/docs/errors#${code.toLowerCase().replaceAll("_", "-")}`,
     title,
     status,
-    detail: (isErrorCode(type) && ownDetail(data)) || title,
+    detail: (isErrorCode(type) ? ownDetail(data) : undefined) ?? title,
     instance: context.instance,
     code,
     requestId: context.requestId,
@@ -89,6 +90,10 @@ function validatorErrors(data: unknown): FieldError[] {
     const prefix = field && field !== "$root" ? `${field}.` : "";
     return String(actual)
       .split(", ")
-      .map((name) => ({ field: `${prefix}${name}`, rule: "unknown", message: `'${name}' is not known here.` }));
+      .map((name) => ({
+        field: `${prefix}${name}`,
+        rule: "unknown",
+        message: `'${name}' is not known here.`,
+      }));
   });
 }

@@ -59,8 +59,8 @@ interface WorkMeta {
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
   const purge = createPurge(options.database);
   return {
-    started: purge.start,
-    stopped: purge.stop,
+    started: () => purge.start(),
+    stopped: () => purge.stop(),
     events: {
       "cache-invalidated": {
         handler(ctx: Context<{ keys: string[] }>) {

@@ -51,7 +51,11 @@ const UNGUARDED = {
   bulkhead: { enabled: false },
 };
 
-export function createApiService({ config, log, monitors }: Node): AppServiceSchema<Settings, Methods, Variables> {
+export function createApiService({
+  config,
+  log,
+  monitors,
+}: Node): AppServiceSchema<Settings, Methods, Variables> {
   let isDraining = false;
 
   const aliasesOf = (broker: Service["broker"]): Record<string, Handler> => {
@@ -102,7 +106,7 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
         });
       },
       /** Queries are read by the handler, strictly; moleculer-web only needs the path. */
-      parseQueryString(request) {
+      parseQueryString(request: IncomingMessage) {
         const url = request.url ?? "/";
         const end = url.indexOf("?");
         return { url: end === -1 ? url : url.slice(0, end), query: {} };
@@ -118,7 +122,9 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
         mergeParams: false,
         bodyParsers: false,
         use: [accessLog(log), securityHeaders, corsOf(config.CORS_ORIGINS), compression()],
-        aliases: Object.fromEntries(Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler])),
+        aliases: Object.fromEntries(
+          Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler]),
+        ),
       });
     },
 
@@ -135,7 +141,10 @@ export function createApiService({ config, log, monitors }: Node): AppServiceSch
 
 /** For an API: its answers are no documents, so nothing may be loaded from or around them. */
 const securityHeaders = helmet({
-  contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  },
 });
 
 /** CORS for exactly these origins; others get no CORS headers, so browsers keep the answer from them. */

@@ -28,7 +28,7 @@ export async function checkHealth(
     theirs = await call(broker, "users.health", {}, { timeout: TIMEOUT_MS, retries: 0 });
     users = { status: "up", latencyMs: Math.round((performance.now() - startedAt) * 10) / 10 };
   } catch (error) {
-    broker.logger.debug("users.health failed", error as Error);
+    broker.logger.debug("users.health failed", error);
   }
   const dependencies = { users, ...theirs, ...healthOf(monitors) };
   return { status: overall(dependencies), dependencies };

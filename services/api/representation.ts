@@ -1,4 +1,4 @@
-import { XMLBuilder } from "fast-xml-parser";
+import XMLBuilder from "fast-xml-builder";
 import Negotiator from "negotiator";
 import type { IncomingMessage } from "node:http";
 import { appError } from "../../broker/errors.ts";
@@ -44,7 +44,7 @@ const builder = new XMLBuilder({
   attributeNamePrefix: "@",
   suppressEmptyNode: true,
   tagValueProcessor: (_name, value) =>
-    typeof value === "string" ? value.replaceAll(NOT_XML, "\u{FFFD}") : (value as string),
+    typeof value === "string" ? value.replaceAll(NOT_XML, "\u{FFFD}") : value,
 });
 
 /**
@@ -53,7 +53,10 @@ const builder = new XMLBuilder({
  * @param namespace of the root element
  */
 export function toXml(root: string, value: object, namespace?: string): string {
-  const content = { ...(namespace !== undefined && { "@xmlns": namespace }), ...(toElements(value) as object) };
+  const content = {
+    ...(namespace !== undefined && { "@xmlns": namespace }),
+    ...(toElements(value) as object),
+  };
   return `<?xml version="1.0" encoding="UTF-8"?>${builder.build({ [root]: content })}`;
 }
 

@@ -29,7 +29,9 @@ export async function readBody(
 }
 
 function requireMediaType({ headers }: IncomingMessage, consumes: readonly string[]): void {
-  const [type = "", ...parameters] = (headers["content-type"] ?? "").split(";").map((part) => part.trim().toLowerCase());
+  const [type = "", ...parameters] = (headers["content-type"] ?? "")
+    .split(";")
+    .map((part) => part.trim().toLowerCase());
   const charset = parameters.find((parameter) => parameter.startsWith("charset="))?.slice("charset=".length);
   const isUtf8Text = charset === undefined || charset.replaceAll('"', "") === "utf-8";
   const isPlain = (headers["content-encoding"] ?? "identity") === "identity";
@@ -60,7 +62,8 @@ function readBytes(request: IncomingMessage): Promise<Buffer> {
   });
 }
 
-const tooLarge = () => appError("PAYLOAD_TOO_LARGE", { detail: `At most ${BODY_LIMIT_BYTES} bytes are allowed.` });
+const tooLarge = () =>
+  appError("PAYLOAD_TOO_LARGE", { detail: `At most ${BODY_LIMIT_BYTES} bytes are allowed.` });
 
 function parseObject(bytes: Buffer): Record<string, unknown> {
   if (!isUtf8(bytes)) throw appError("MALFORMED_BODY", { detail: "The body is not valid UTF-8." });
@@ -68,9 +71,15 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   try {
     value = parseJson(bytes.toString("utf8"), { protoAction: "error", constructorAction: "error" });
   } catch (error) {
-    throw /forbidden prototype/.test((error as Error).message)
+    throw (error as Error).message.includes("forbidden prototype")
       ? appError("VALIDATION_FAILED", {
-          errors: [{ field: "__proto__", rule: "forbidden", message: "'__proto__' and 'constructor' are not allowed." }],
+          errors: [
+            {
+              field: "__proto__",
+              rule: "forbidden",
+              message: "'__proto__' and 'constructor' are not allowed.",
+            },
+          ],
         })
       : appError("MALFORMED_BODY", { detail: "The body is not valid JSON." });
   }

@@ -40,7 +40,9 @@ function decode(text: string, name: string): string {
  * @throws VALIDATION_FAILED when the client names what only the path or a header may say
  */
 export function joinParameters(given: Parameters, fixed: Parameters): Parameters {
-  const clashes = Object.keys(given).filter((name) => Object.hasOwn(fixed, name) || name === "expectedVersions");
+  const clashes = Object.keys(given).filter(
+    (name) => Object.hasOwn(fixed, name) || name === "expectedVersions",
+  );
   if (clashes.length > 0) throw unknownFields(clashes);
   return { ...given, ...fixed };
 }

@@ -14,7 +14,10 @@ export function sendBody(
   { format, xmlRoot }: { format: Format; xmlRoot: string },
 ): void {
   const body = format === "json" ? JSON.stringify(value) : toXml(xmlRoot, value);
-  response.setHeader("Content-Type", format === "json" ? "application/json; charset=utf-8" : "application/xml");
+  response.setHeader(
+    "Content-Type",
+    format === "json" ? "application/json; charset=utf-8" : "application/xml",
+  );
   finish(response, status, body);
 }
 
@@ -24,7 +27,12 @@ export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
 }
 
 /** Sends the problem document of an error. An error that nobody expected is logged: the document does not show it. */
-export function sendProblem(request: IncomingMessage, response: ServerResponse, error: unknown, log: Logger): void {
+export function sendProblem(
+  request: IncomingMessage,
+  response: ServerResponse,
+  error: unknown,
+  log: Logger,
+): void {
   const problem = toProblem(error, {
     // Without the query, which may hold personal data.
     instance: pathOf(request),
@@ -38,8 +46,7 @@ export function sendProblem(request: IncomingMessage, response: ServerResponse, 
     return;
   }
   const format = negotiateProblem(request);
-  const body =
-    format === "json" ? JSON.stringify(problem) : toXml("problem", problem, "urn:ietf:rfc:7807");
+  const body = format === "json" ? JSON.stringify(problem) : toXml("problem", problem, "urn:ietf:rfc:7807");
   response.setHeader("Content-Type", `application/problem+${format}`);
   response.setHeader("Cache-Control", "no-store");
   if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);

@@ -73,7 +73,9 @@ async function execute(
   if (expectedVersions) params["expectedVersions"] = expectedVersions;
 
   const options = callingOptions(request, isRead);
-  const call = broker.call(route.action, params, options) as Promise<unknown> & { ctx?: Context<unknown, ResponseMeta> };
+  const call = broker.call(route.action, params, options) as Promise<unknown> & {
+    ctx?: Context<unknown, ResponseMeta>;
+  };
   const result = await call;
   return { result, meta: call.ctx?.meta ?? {} };
 }
@@ -129,7 +131,11 @@ function sendResult({ route, format, request, response, result, meta }: Success)
 }
 
 /** Links to the first and the next page (RFC 8288), with the same filters. */
-function setLinks(request: GatewayRequest, response: ServerResponse, page: { nextCursor: string | null }): void {
+function setLinks(
+  request: GatewayRequest,
+  response: ServerResponse,
+  page: { nextCursor: string | null },
+): void {
   const [path = "", query] = request.originalUrl.split("?");
   const link = (relation: string, cursor?: string) => {
     const parameters = new URLSearchParams(query);

@@ -53,7 +53,14 @@ const email = {
   pattern: EMAIL,
   messages: { stringPattern: "The '{field}' field must be an email address." },
 } as const;
-const name = { type: "string", trim: true, min: 1, max: 100, pattern: ONE_LINE, messages: ONE_LINE_MESSAGES } as const;
+const name = {
+  type: "string",
+  trim: true,
+  min: 1,
+  max: 100,
+  pattern: ONE_LINE,
+  messages: ONE_LINE_MESSAGES,
+} as const;
 const nickname = {
   type: "string",
   trim: true,
@@ -69,7 +76,13 @@ const country = {
   nullable: true,
   messages: { enumValue: "The '{field}' field must be an ISO 3166-1 alpha-2 code in capitals." },
 } as const;
-const bio = { type: "string", max: 2000, pattern: MANY_LINES, messages: ONE_LINE_MESSAGES, nullable: true } as const;
+const bio = {
+  type: "string",
+  max: 2000,
+  pattern: MANY_LINES,
+  messages: ONE_LINE_MESSAGES,
+  nullable: true,
+} as const;
 
 /** The versions of which the current one must be one; absent: any. From `If-Match`. */
 const expectedVersions = {

@@ -124,7 +124,14 @@ export interface UserFilter {
 }
 
 /** @throws VALIDATION_FAILED for a date that no calendar has */
-export function toFilter({ country, status, email, createdAfter, createdBefore, q }: Partial<ListUsers>): UserFilter {
+export function toFilter({
+  country,
+  status,
+  email,
+  createdAfter,
+  createdBefore,
+  q,
+}: Partial<ListUsers>): UserFilter {
   return {
     ...(country !== undefined && { country }),
     ...(status !== undefined && { status }),
@@ -139,7 +146,8 @@ function toDate(field: string, text: string): Date {
   const date = new Date(text);
   // `new Date` moves the 30th of February to March; a date that changes is not a date.
   const isOnCalendar = !Number.isNaN(date.getTime()) && isRealDay(text);
-  if (!isOnCalendar) throw invalidField(field, "date", `The '${field}' field must be a date and time that exists.`);
+  if (!isOnCalendar)
+    throw invalidField(field, "date", `The '${field}' field must be a date and time that exists.`);
   return date;
 }
 

@@ -107,7 +107,12 @@ export class UsersRepository {
    *
    * @throws EMAIL_TAKEN
    */
-  async update(current: UserRecord, changes: RecordChanges, now: Date, transaction: Transaction): Promise<UserRecord> {
+  async update(
+    current: UserRecord,
+    changes: RecordChanges,
+    now: Date,
+    transaction: Transaction,
+  ): Promise<UserRecord> {
     const next = { ...current, ...changes, version: current.version + 1, updatedAt: now };
     const { version, updatedAt } = next;
     await refuseTakenEmail(
@@ -157,7 +162,9 @@ function listQuery({ filter, sort, after, limit }: Parameters<UsersRepository["l
   if (after) {
     const [value, id] = after;
     const comparison = direction === "ASC" ? ">" : "<";
-    conditions.push(`(${expression}, id) ${comparison} (${parameter(value)}::${type}, ${parameter(id)}::uuid)`);
+    conditions.push(
+      `(${expression}, id) ${comparison} (${parameter(value)}::${type}, ${parameter(id)}::uuid)`,
+    );
   }
 
   const sql = `SELECT ${COLUMNS} FROM users.users WHERE ${conditions.join(" AND ")}

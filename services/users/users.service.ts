@@ -20,8 +20,11 @@ import { positionOf, UsersRepository } from "./users.repository.ts";
 type Settings = { idField: string };
 
 interface Methods extends UnitOfWorkMethods {
-  /** Locks the user, applies `change` and records what it did. `change` returns undefined when nothing differs. */
-  changeUser(ctx: Context<{ id: string; expectedVersions?: number[] }>, change: Change): Promise<contract.User>;
+  /** Locks the user, applies `change` and records what it did. When nothing differs, nothing is written. */
+  changeUser(
+    ctx: Context<{ id: string; expectedVersions?: number[] }>,
+    change: Change,
+  ): Promise<contract.User>;
 }
 
 type Change = (record: domain.UserRecord | null, work: Work) => ChangeOutcome;
@@ -96,7 +99,9 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       list: {
         visibility: "published",
         params: contract.listUsersParams,
-        async handler(ctx: Context<contract.ListUsers, { $cache?: boolean }>): Promise<ActionResult<"users.list">> {
+        async handler(
+          ctx: Context<contract.ListUsers, { $cache?: boolean }>,
+        ): Promise<ActionResult<"users.list">> {
           const { limit, sort, cursor } = ctx.params;
           const filter = domain.toFilter(ctx.params);
           const scope = { list: "users", sort, filter };
@@ -177,7 +182,11 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             domain.requireUser(record, id, expectedVersions);
             await this.repository.remove(id, work.transaction);
             await work.forgetResultsAbout(id);
-            work.record({ type: "user-erased_v1", data: { id, version: record.version + 1 }, changedFields: [] });
+            work.record({
+              type: "user-erased_v1",
+              data: { id, version: record.version + 1 },
+              changedFields: [],
+            });
             return { subject: id, result: null };
           });
         },
@@ -185,7 +194,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     },
 
     methods: {
-      changeUser(this: UsersService, ctx, change) {
+      changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
         return this.unitOfWork(ctx, async (work) => {
           const { id } = ctx.params;
           const current = await this.repository.lock(id, work.transaction);
@@ -201,7 +210,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     },
 
     async started() {
-      this.repository = new UsersRepository(database, this.model as never);
+      this.repository = new UsersRepository(database, this.model);
     },
   };
 }
