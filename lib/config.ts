@@ -10,21 +10,27 @@ export const EXIT_CONFIG = 78;
 export const SERVICE_NAMES = ["users", "api"] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
-const wholeNumber = (minimum: number, maximum: number) => z.coerce.number().int().min(minimum).max(maximum);
-const milliseconds = (minimum: number, maximum: number) => wholeNumber(minimum, maximum);
-const urlOf = (...protocols: string[]) =>
-  z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol), {
-    message: `must be a URL starting with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`,
-  });
+// Only digits: `Number` also takes " " for 0 and "0x10" for 16.
+const wholeNumber = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.number().min(minimum).max(maximum));
+const milliseconds = wholeNumber;
+const urlOf = (...schemes: string[]) =>
+  z
+    .string()
+    .refine((value) => URL.canParse(value) && schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
+      message: `must be a URL starting with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`,
+    });
 const listOf = <T extends z.ZodType<string, string>>(item: T) =>
   z
     .string()
-    .transform((value) =>
-      value
-        .split(",")
-        .map((entry) => entry.trim())
-        .filter((entry) => entry !== ""),
-    )
+    .transform((value) => {
+      const entries = value.split(",").map((entry) => entry.trim());
+      return [...new Set(entries)].filter((entry) => entry !== "");
+    })
     .pipe(z.array(item));
 
 const originOf = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
@@ -36,7 +42,7 @@ const originOf = z.string().refine((value) => URL.canParse(value) && new URL(val
  * `.env.example` and the table in the README are generated.
  */
 const schema = z.object({
-  PORT: wholeNumber(0, 65_535).default(3000).describe("TCP port of the REST gateway; 0 takes a free one."),
+  PORT: wholeNumber(0, 65_535).prefault("3000").describe("TCP port of the REST gateway; 0 takes a free one."),
   HOST: z.string().min(1).default("127.0.0.1").describe("Address the REST gateway listens on."),
   DATA_DIR: z.string().min(1).default("./data").describe("Folder for the data of embedded mode."),
   SERVICES: z
@@ -57,43 +63,46 @@ const schema = z.object({
     .describe(
       "Key (32 characters or more) that signs cursors; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",
     ),
-  DATABASE_URL: urlOf("postgres:", "postgresql:")
+  DATABASE_URL: urlOf("postgres", "postgresql")
     .optional()
     .describe("PostgreSQL primary. Unset: an embedded PostgreSQL with its data in DATA_DIR."),
-  DATABASE_REPLICA_URLS: listOf(urlOf("postgres:", "postgresql:"))
+  DATABASE_REPLICA_URLS: listOf(urlOf("postgres", "postgresql"))
     .default([])
     .describe("Read replicas for lists, separated by commas."),
-  DATABASE_POOL_MAX: wholeNumber(1, 500).default(10).describe("Connections to each database server."),
+  DATABASE_POOL_MAX: wholeNumber(1, 500).prefault("10").describe("Connections to each database server."),
   DATABASE_ACQUIRE_TIMEOUT_MS: milliseconds(100, 60_000)
-    .default(2000)
+    .prefault("2000")
     .describe("How long a request waits for a free database connection."),
   DATABASE_STATEMENT_TIMEOUT_MS: milliseconds(100, 60_000)
-    .default(3000)
+    .prefault("3000")
     .describe("PostgreSQL ends a statement after this time. Must be below REQUEST_TIMEOUT_MS."),
-  NATS_URL: listOf(urlOf("nats:", "tls:"))
+  NATS_URL: listOf(urlOf("nats", "tls"))
+    .refine((servers) => servers.length > 0, "must name a server")
     .optional()
     .describe("NATS servers, separated by commas. Unset: all calls stay in this process."),
-  REDIS_URL: urlOf("redis:", "rediss:")
+  REDIS_URL: urlOf("redis", "rediss")
     .optional()
     .describe("Redis for the cache. Unset: the cache is in the memory of this process."),
   CACHE_TTL_SECONDS: wholeNumber(1, 86_400)
-    .default(60)
+    .prefault("60")
     .describe("Longest life of a cache entry, and so the bound on a stale read after a lost invalidation."),
   REQUEST_TIMEOUT_MS: milliseconds(500, 60_000)
-    .default(4000)
+    .prefault("4000")
     .describe("A call between services fails with 504 after this time."),
   IDEMPOTENCY_TTL_HOURS: wholeNumber(1, 720)
-    .default(24)
+    .prefault("24")
     .describe("How long the result of a write is kept under its Idempotency-Key."),
   START_DEADLINE_MS: milliseconds(1000, 300_000)
-    .default(30_000)
+    .prefault("30000")
     .describe("A node that is not ready by then exits with 1."),
   STOP_DEADLINE_MS: milliseconds(1000, 300_000)
-    .default(15_000)
+    .prefault("15000")
     .describe("A node that has not stopped by then after SIGTERM exits hard with 1."),
   DRAIN_DELAY_MS: milliseconds(0, 60_000)
-    .default(1000)
-    .describe("How long a stopping node still answers, so that callers and load balancers learn it is leaving."),
+    .prefault("1000")
+    .describe(
+      "How long a stopping node still answers, so that callers and load balancers learn it is leaving.",
+    ),
   CORS_ORIGINS: listOf(originOf)
     .default([])
     .describe("Origins that browsers may call from, separated by commas, matched exactly."),
@@ -115,10 +124,18 @@ export interface SettingDescription {
   defaultValue: string | undefined;
 }
 
+type Settings = z.infer<typeof schema>;
+
 /** A node's whole configuration: validated, frozen, keyed by environment variable. */
-export type Config = Readonly<z.infer<typeof schema>>;
+export type Config = Readonly<Settings>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What is wrong with one variable. */
+interface ConfigProblem {
+  name: string;
+  message: string;
+}
 
 /**
  * Reads the configuration from environment variables. Each `NAME` may instead be given as `NAME_FILE`, a path to a
@@ -127,39 +144,34 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * @throws StartupError with exit code 78 that lists every wrong variable at once
  */
 export function loadConfig(environment: Environment = process.env): Config {
-  const problems: string[] = [];
-  const values: Record<string, string> = {};
-  for (const name of Object.keys(schema.shape)) {
-    const value = valueOf(name, environment, problems);
-    if (value !== undefined) values[name] = value;
+  const config: Record<string, unknown> = {};
+  const problems: ConfigProblem[] = [];
+  for (const [name, type] of Object.entries(schema.shape)) {
+    const parsed = type.safeParse(valueOf(name, environment, problems));
+    if (parsed.success) config[name] = Object.freeze(parsed.data);
+    else problems.push(...parsed.error.issues.map(({ message }) => ({ name, message })));
   }
+  problems.push(...contradictionsIn(config, new Set(problems.map(({ name }) => name))));
 
-  const parsed = schema.safeParse(values);
-  if (!parsed.success) {
-    problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString()}: ${issue.message}`));
-  } else {
-    problems.push(...contradictionsIn(parsed.data));
+  if (problems.length > 0) {
+    const lines = problems.map(({ name, message }) => `  ${name}: ${message}`);
+    throw new StartupError(`The configuration is wrong:\n${lines.join("\n")}`, { exitCode: EXIT_CONFIG });
   }
-  if (problems.length > 0 || !parsed.success) {
-    throw new StartupError(`The configuration is wrong:\n${problems.map((line) => `  ${line}`).join("\n")}`, {
-      exitCode: EXIT_CONFIG,
-    });
-  }
-  return Object.freeze(parsed.data);
+  return Object.freeze(config as Settings);
 }
 
-function valueOf(name: string, environment: Environment, problems: string[]): string | undefined {
+function valueOf(name: string, environment: Environment, problems: ConfigProblem[]): string | undefined {
   const direct = environment[name];
   const path = environment[`${name}_FILE`];
   if (direct && path) {
-    problems.push(`${name}: set either ${name} or ${name}_FILE, not both`);
+    problems.push({ name, message: `set either ${name} or ${name}_FILE, not both` });
     return undefined;
   }
   if (path) {
     try {
       return readFileSync(path, "utf8").replace(/\r?\n$/, "");
     } catch (error) {
-      problems.push(`${name}_FILE: cannot be read: ${(error as Error).message}`);
+      problems.push({ name, message: `${name}_FILE cannot be read: ${(error as Error).message}` });
       return undefined;
     }
   }
@@ -167,20 +179,31 @@ function valueOf(name: string, environment: Environment, problems: string[]): st
   return direct === "" ? undefined : direct;
 }
 
-function contradictionsIn(config: z.infer<typeof schema>): string[] {
-  const problems: string[] = [];
-  if (config.DATABASE_STATEMENT_TIMEOUT_MS >= config.REQUEST_TIMEOUT_MS) {
+/**
+ * @param config what is valid by itself
+ * @param wrong the variables that are not, about which no more need be said
+ */
+function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<string>): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const { DATABASE_STATEMENT_TIMEOUT_MS: statementMs = 0, REQUEST_TIMEOUT_MS: requestMs = Infinity } = config;
+  const { DRAIN_DELAY_MS: drainMs = 0, STOP_DEADLINE_MS: stopMs = Infinity } = config;
+  const isMissing = (name: keyof Settings) => config[name] === undefined && !wrong.has(name);
+
+  if (statementMs >= requestMs) {
     // Otherwise a statement could still be running, and commit, while its request is already being retried.
-    problems.push("DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS");
+    problems.push({ name: "DATABASE_STATEMENT_TIMEOUT_MS", message: "must be below REQUEST_TIMEOUT_MS" });
   }
-  if (config.DRAIN_DELAY_MS >= config.STOP_DEADLINE_MS) {
-    problems.push("DRAIN_DELAY_MS: must be below STOP_DEADLINE_MS");
+  if (drainMs >= stopMs) {
+    problems.push({ name: "DRAIN_DELAY_MS", message: "must be below STOP_DEADLINE_MS" });
   }
-  if (config.NATS_URL && !config.SECRET) {
-    problems.push("SECRET: is required with NATS_URL, and must be the same on every node");
+  if (config.NATS_URL && isMissing("SECRET")) {
+    problems.push({
+      name: "SECRET",
+      message: "is required with NATS_URL, and must be the same on every node",
+    });
   }
-  if (config.DATABASE_REPLICA_URLS.length > 0 && !config.DATABASE_URL) {
-    problems.push("DATABASE_REPLICA_URLS: needs DATABASE_URL");
+  if (config.DATABASE_REPLICA_URLS?.length && isMissing("DATABASE_URL")) {
+    problems.push({ name: "DATABASE_REPLICA_URLS", message: "needs DATABASE_URL" });
   }
   return problems;
 }
@@ -194,7 +217,7 @@ export function describeSettings(): SettingDescription[] {
 }
 
 function defaultOf(type: z.ZodType): string | undefined {
-  // A default on a transformed type is found in the JSON schema of what goes in.
-  const value = (z.toJSONSchema(type, { io: "input", unrepresentable: "any" }) as { default?: unknown }).default;
-  return value === undefined || (Array.isArray(value) && value.length === 0) ? undefined : String(value);
+  // In the JSON schema of what goes in, a default is as it would be written in the environment.
+  const { default: value } = z.toJSONSchema(type, { io: "input", unrepresentable: "any" });
+  return typeof value === "string" ? value : undefined;
 }

@@ -1,0 +1,322 @@
+import { execFile } from "node:child_process";
+import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { describe, expect, test } from "@jest/globals";
+
+import { describeSettings, EXIT_CONFIG, loadConfig, type Config } from "../../../lib/config.ts";
+import { StartupError } from "../../../lib/startup-error.ts";
+import { temporaryDir } from "../../support/test-run.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+const SECRET = "0123456789abcdef0123456789abcdef";
+
+/** A value of every setting that is not its default, as it is written in the environment, and as it is read. */
+const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]] } = {
+  PORT: ["8080", 8080],
+  HOST: ["0.0.0.0", "0.0.0.0"],
+  DATA_DIR: ["/var/lib/rollcall", "/var/lib/rollcall"],
+  SERVICES: ["users", ["users"]],
+  NODE_ID: ["users-1", "users-1"],
+  SECRET: [SECRET, SECRET],
+  DATABASE_URL: ["postgres://rollcall@db/rollcall", "postgres://rollcall@db/rollcall"],
+  DATABASE_REPLICA_URLS: ["postgres://r1/x, postgres://r2/x", ["postgres://r1/x", "postgres://r2/x"]],
+  DATABASE_POOL_MAX: ["25", 25],
+  DATABASE_ACQUIRE_TIMEOUT_MS: ["1500", 1500],
+  DATABASE_STATEMENT_TIMEOUT_MS: ["1000", 1000],
+  NATS_URL: ["nats://n1:4222,tls://n2:4222", ["nats://n1:4222", "tls://n2:4222"]],
+  REDIS_URL: ["rediss://:pass@redis:6379/1", "rediss://:pass@redis:6379/1"],
+  CACHE_TTL_SECONDS: ["86400", 86_400],
+  REQUEST_TIMEOUT_MS: ["5000", 5000],
+  IDEMPOTENCY_TTL_HOURS: ["48", 48],
+  START_DEADLINE_MS: ["5000", 5000],
+  STOP_DEADLINE_MS: ["20000", 20_000],
+  DRAIN_DELAY_MS: ["0", 0],
+  CORS_ORIGINS: ["https://a.example, http://localhost:5173", ["https://a.example", "http://localhost:5173"]],
+  LOG_LEVEL: ["warn", "warn"],
+  LOG_FORMAT: ["json", "json"],
+};
+const SETTINGS = Object.keys(SAMPLES) as (keyof Config)[];
+
+/** What some settings need beside them. */
+const COMPANIONS: Partial<Record<keyof Config, Record<string, string>>> = {
+  NATS_URL: { SECRET },
+  DATABASE_REPLICA_URLS: { DATABASE_URL: "postgres://db/rollcall" },
+};
+
+/** The reasons for which an environment is refused, one a line. */
+function problemsOf(environment: Record<string, string>): string[] {
+  return refusalOf(environment)
+    .message.split("\n")
+    .slice(1)
+    .map((line) => line.trim());
+}
+
+function refusalOf(environment: Record<string, string>): StartupError {
+  try {
+    loadConfig(environment);
+  } catch (error) {
+    if (error instanceof StartupError) return error;
+    throw error;
+  }
+  throw new Error("The configuration was accepted.");
+}
+
+function fileWith(content: string): string {
+  const path = join(temporaryDir("config"), "value");
+  writeFileSync(path, content);
+  return path;
+}
+
+describe("the defaults", () => {
+  test("make one node of all services on this machine, with nothing from outside", () => {
+    expect(loadConfig({})).toEqual({
+      PORT: 3000,
+      HOST: "127.0.0.1",
+      DATA_DIR: "./data",
+      SERVICES: ["users", "api"],
+      NODE_ID: expect.stringMatching(/^[A-Za-z0-9_-]{1,64}$/),
+      SECRET: undefined,
+      DATABASE_URL: undefined,
+      DATABASE_REPLICA_URLS: [],
+      DATABASE_POOL_MAX: 10,
+      DATABASE_ACQUIRE_TIMEOUT_MS: 2000,
+      DATABASE_STATEMENT_TIMEOUT_MS: 3000,
+      NATS_URL: undefined,
+      REDIS_URL: undefined,
+      CACHE_TTL_SECONDS: 60,
+      REQUEST_TIMEOUT_MS: 4000,
+      IDEMPOTENCY_TTL_HOURS: 24,
+      START_DEADLINE_MS: 30_000,
+      STOP_DEADLINE_MS: 15_000,
+      DRAIN_DELAY_MS: 1000,
+      CORS_ORIGINS: [],
+      LOG_LEVEL: "info",
+      LOG_FORMAT: "auto",
+    });
+  });
+
+  test("are documented as they would be written in the environment", () => {
+    const documented = describeSettings().flatMap(({ name, defaultValue }) =>
+      defaultValue === undefined ? [] : [[name, defaultValue]],
+    );
+    const { NODE_ID: _ofHost, ...written } = loadConfig(
+      Object.fromEntries(documented) as Record<string, string>,
+    );
+    expect(loadConfig({})).toMatchObject(written);
+    expect(Object.fromEntries(documented)).toMatchObject({
+      PORT: "3000",
+      SERVICES: "all",
+      LOG_LEVEL: "info",
+    });
+  });
+
+  test("are documented for every setting, with a sentence", () => {
+    expect(describeSettings().map(({ name }) => name)).toEqual(SETTINGS);
+    for (const { description } of describeSettings()) expect(description).toMatch(/^[A-Zjl].*\.$/);
+  });
+});
+
+describe.each(SETTINGS)("%s", (name) => {
+  const [written, read] = SAMPLES[name];
+
+  test("is read from its variable", () => {
+    expect(loadConfig({ ...COMPANIONS[name], [name]: written })[name]).toEqual(read);
+  });
+
+  test.each(["", "\n", "\r\n"])("is read from the file of its _FILE variable that ends in %j", (ending) => {
+    const environment = { ...COMPANIONS[name], [`${name}_FILE`]: fileWith(written + ending) };
+    expect(loadConfig(environment)[name]).toEqual(read);
+  });
+
+  test("is refused when its variable and its _FILE variable are both set", () => {
+    const environment = { ...COMPANIONS[name], [name]: written, [`${name}_FILE`]: fileWith(written) };
+    expect(problemsOf(environment)).toEqual([`${name}: set either ${name} or ${name}_FILE, not both`]);
+  });
+
+  test("is refused when its file cannot be read", () => {
+    const environment = { ...COMPANIONS[name], [`${name}_FILE`]: "/nowhere/secret" };
+    expect(problemsOf(environment)).toEqual([
+      expect.stringMatching(new RegExp(`^${name}: ${name}_FILE cannot be read: ENOENT.*/nowhere/secret`)),
+    ]);
+  });
+
+  test("counts as unset when its variable is empty", () => {
+    expect(loadConfig({ [name]: "", [`${name}_FILE`]: "" })[name]).toEqual(loadConfig({})[name]);
+  });
+});
+
+describe("a _FILE variable", () => {
+  test("is used when its variable is set but empty", () => {
+    expect(loadConfig({ SECRET: "", SECRET_FILE: fileWith(SECRET) }).SECRET).toBe(SECRET);
+  });
+
+  test("loses one newline at the end, not more and no other white space", () => {
+    expect(loadConfig({ DATA_DIR_FILE: fileWith(" ./data \n\n") }).DATA_DIR).toBe(" ./data \n");
+  });
+
+  test("with an empty file is refused, since a secret that was not mounted must not pass for unset", () => {
+    expect(problemsOf({ SECRET_FILE: fileWith("") })).toHaveLength(1);
+    expect(problemsOf({ PORT_FILE: fileWith("\n") })).toEqual(["PORT: must be a whole number"]);
+  });
+});
+
+describe("a wrong configuration", () => {
+  test("is refused with exit code 78", () => {
+    expect(EXIT_CONFIG).toBe(78);
+    expect(refusalOf({ PORT: "http" }).exitCode).toBe(78);
+  });
+
+  test.each<[Record<string, string>, string]>([
+    [{ PORT: "http" }, "PORT: must be a whole number"],
+    [{ PORT: "0x10" }, "PORT: must be a whole number"],
+    [{ PORT: "3e3" }, "PORT: must be a whole number"],
+    [{ PORT: "30.5" }, "PORT: must be a whole number"],
+    [{ PORT: "-1" }, "PORT: must be a whole number"],
+    [{ PORT: " " }, "PORT: must be a whole number"],
+    [{ PORT: "65536" }, "PORT: Too big: expected number to be <=65535"],
+    [{ DATABASE_POOL_MAX: "0" }, "DATABASE_POOL_MAX: Too small: expected number to be >=1"],
+    [{ NODE_ID: "a b" }, "NODE_ID: must be 1 to 64 letters, digits, - or _"],
+    [{ NODE_ID: "n".repeat(65) }, "NODE_ID: must be 1 to 64 letters, digits, - or _"],
+    [{ SECRET: "too short" }, "SECRET: Too small: expected string to have >=32 characters"],
+    [{ DATABASE_URL: "db:5432" }, "DATABASE_URL: must be a URL starting with postgres:// or postgresql://"],
+    [
+      { DATABASE_URL: "mysql://db/x" },
+      "DATABASE_URL: must be a URL starting with postgres:// or postgresql://",
+    ],
+    [{ REDIS_URL: "redis:6379" }, "REDIS_URL: must be a URL starting with redis:// or rediss://"],
+    [{ NATS_URL: "nats:4222", SECRET }, "NATS_URL: must be a URL starting with nats:// or tls://"],
+    [{ NATS_URL: " , ", SECRET }, "NATS_URL: must name a server"],
+    [
+      { CORS_ORIGINS: "https://a.example/" },
+      "CORS_ORIGINS: must be an origin such as https://app.example.com, without a path",
+    ],
+    [
+      { CORS_ORIGINS: "*" },
+      "CORS_ORIGINS: must be an origin such as https://app.example.com, without a path",
+    ],
+    [{ SERVICES: "users,images" }, 'SERVICES: Invalid option: expected one of "users"|"api"'],
+    [{ LOG_FORMAT: "xml" }, 'LOG_FORMAT: Invalid option: expected one of "auto"|"json"|"pretty"'],
+  ])("is refused with the variable named: %j", (environment, problem) => {
+    expect(problemsOf(environment)).toEqual([problem]);
+  });
+
+  test.each<[Record<string, string>, string]>([
+    [{ NATS_URL: "nats://n" }, "SECRET: is required with NATS_URL, and must be the same on every node"],
+    [{ DATABASE_REPLICA_URLS: "postgres://r" }, "DATABASE_REPLICA_URLS: needs DATABASE_URL"],
+    [{ REQUEST_TIMEOUT_MS: "3000" }, "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS"],
+    [
+      { DATABASE_STATEMENT_TIMEOUT_MS: "4000" },
+      "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS",
+    ],
+    [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below STOP_DEADLINE_MS"],
+  ])("is refused when settings contradict each other: %j", (environment, problem) => {
+    expect(problemsOf(environment)).toEqual([problem]);
+  });
+
+  test("is refused with all that is wrong at once, contradictions among it", () => {
+    const environment = {
+      PORT: "http",
+      LOG_LEVEL: "loud",
+      HOST_FILE: "/nowhere/host",
+      DATABASE_REPLICA_URLS: "postgres://r,http://r",
+      NATS_URL: "nats://n",
+      DRAIN_DELAY_MS: "60000",
+    };
+    const named = problemsOf(environment).map((line) => line.split(":")[0]);
+    expect(named).toHaveLength(6);
+    expect(new Set(named)).toEqual(
+      new Set(["DATABASE_REPLICA_URLS", "DRAIN_DELAY_MS", "HOST", "LOG_LEVEL", "PORT", "SECRET"]),
+    );
+  });
+
+  test("is not called contradictory because of a variable that is wrong by itself", () => {
+    expect(problemsOf({ NATS_URL: "nats://n", SECRET: "short" })).toHaveLength(1);
+    expect(problemsOf({ DATABASE_URL: "db", DATABASE_REPLICA_URLS: "postgres://r" })).toHaveLength(1);
+    expect(problemsOf({ REQUEST_TIMEOUT_MS: "soon" })).toEqual([
+      "REQUEST_TIMEOUT_MS: must be a whole number",
+    ]);
+  });
+
+  test("does not show the values, which may be secrets", () => {
+    const environment = {
+      SECRET: "hunter2",
+      DATABASE_URL: "http://u:hunter2@db",
+      REDIS_URL: "hunter2",
+      NATS_URL: "hunter2",
+    };
+    expect(refusalOf(environment).message).not.toContain("hunter2");
+  });
+});
+
+describe("SERVICES", () => {
+  test.each([
+    ["all", ["users", "api"]],
+    ["none", []],
+    ["api", ["api"]],
+    [" users , api ", ["users", "api"]],
+    ["users,users", ["users"]],
+  ])("%j is %j", (written, services) => {
+    expect(loadConfig({ SERVICES: written }).SERVICES).toEqual(services);
+  });
+});
+
+describe("the configuration", () => {
+  test("cannot be changed, and neither can its lists", () => {
+    const config = loadConfig({});
+    expect(() => Object.assign(config, { PORT: 1 })).toThrow(TypeError);
+    expect(() => config.SERVICES.push("api")).toThrow(TypeError);
+    expect(() => config.CORS_ORIGINS.push("https://evil.example")).toThrow(TypeError);
+  });
+
+  test("ignores variables that are not its own", () => {
+    expect(loadConfig({ NODE_ID: "a", NAMESPACE: "other", VALIDATOR: "false" })).toEqual(
+      loadConfig({ NODE_ID: "a" }),
+    );
+  });
+});
+
+describe("the environment", () => {
+  /** Everything that a node runs. */
+  const sources = globSync(["{lib,broker,mixins,services,bootstrap}/**/*.ts", "moleculer.config.ts"], {
+    cwd: ROOT,
+  });
+
+  test("is read by lib/config.ts alone", () => {
+    expect(sources.length).toBeGreaterThan(40);
+    const readers = sources.filter((path) =>
+      /process\s*\.\s*env|process\[|\benv\b.*from "node:process"/.test(
+        readFileSync(join(ROOT, path), "utf8"),
+      ),
+    );
+    expect(readers).toEqual(["lib/config.ts"]);
+  });
+
+  test("is not read while modules are loaded", async () => {
+    // Programs do something as soon as they are loaded; all else must not.
+    const modules = sources.filter((path) => !/^bootstrap\/(?:start|migrate-command)\.ts$/.test(path));
+    const script = `
+      const names = new Set(${JSON.stringify(SETTINGS.flatMap((name) => [name, `${name}_FILE`]))});
+      const read = [];
+      const note = (name) => {
+        // What packages do is not ours.
+        if (!new Error().stack.includes("node_modules")) read.push(name);
+      };
+      process.env = new Proxy(process.env, {
+        get: (env, name) => (names.has(name) && note(name), env[name]),
+        has: (env, name) => (names.has(name) && note(name), name in env),
+        ownKeys: (env) => (note("all of it"), Reflect.ownKeys(env)),
+      });
+      for (const path of ${JSON.stringify(modules)}) await import(\`${ROOT}/\${path}\`);
+      const { loadConfig } = await import("${ROOT}/lib/config.ts");
+      const whileLoading = [...read];
+      loadConfig();
+      console.log(JSON.stringify({ whileLoading, afterwards: read.length }));
+    `;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script]);
+    const { whileLoading, afterwards } = JSON.parse(stdout) as { whileLoading: string[]; afterwards: number };
+    expect(whileLoading).toEqual([]);
+    expect(afterwards).toBe(SETTINGS.length * 2);
+  });
+});
