@@ -66,7 +66,8 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "`Accept` allows neither `application/json` nor `application/xml`. Nothing was executed.",
   },
-  REQUEST_TIMEOUT: {
+  // Not REQUEST_TIMEOUT: that is Moleculer's type for a call that was not answered in time.
+  REQUEST_TOO_SLOW: {
     status: 408,
     title: "The request took too long to arrive",
     retryable: true,

@@ -60,7 +60,7 @@ export async function drain(server: Server, drainDelayMs: number, deadlineMs: nu
 }
 
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: "REQUEST_TIMEOUT",
+  ERR_HTTP_REQUEST_TIMEOUT: "REQUEST_TOO_SLOW",
   HPE_HEADER_OVERFLOW: "HEADERS_TOO_LARGE",
 };
 
