@@ -52,7 +52,8 @@ node-version:
 
 # Touched last, so that an installation which was interrupted is done again.
 $(INSTALLED): package-lock.json
-	@npm ci --loglevel=error --no-audit --no-fund
+	@echo "Installing the npm packages ..."
+	@npm ci --include=dev --loglevel=error --no-audit --no-fund --no-update-notifier
 	@touch $@
 
 system-packages:

@@ -10,7 +10,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { processesWithEnvironment, signalAll } from "../test/support/processes.ts";
+import { processesOfRun, signalAll } from "../test/support/processes.ts";
 import { closeTestRun, RUN_VARIABLE, temporaryDir, testRunDir } from "../test/support/test-run.ts";
 
 interface Stage {
@@ -138,7 +138,7 @@ async function runNode({ name, timeoutMs }: Stage, args: readonly string[]): Pro
 
 /** Ends all processes of this run but this one and the reaper, which do not carry its mark. */
 function endEverything(): void {
-  signalAll(processesWithEnvironment(RUN_VARIABLE, testRunDir()), "SIGKILL");
+  signalAll(processesOfRun(RUN_VARIABLE, testRunDir()), "SIGKILL");
 }
 
 async function main(): Promise<void> {

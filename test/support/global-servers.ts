@@ -2,7 +2,7 @@ import { createDatabase, databaseUrl, TEMPLATE_DATABASE } from "./databases.ts";
 import { migrate } from "../../bootstrap/migrate.ts";
 import { startNats } from "./nats.ts";
 import { startPostgres } from "./postgres.ts";
-import { describeProcess, processesWithEnvironment } from "./processes.ts";
+import { describeProcess, processesOfRun } from "./processes.ts";
 import { startRedis } from "./redis.ts";
 import { publishSharedServers } from "./shared-servers.ts";
 import { silentLogger } from "./silent-logger.ts";
@@ -52,7 +52,7 @@ export async function stopGlobalServers(): Promise<void> {
 async function findLeftProcesses(): Promise<string[]> {
   // Jest itself carries the mark when the runner of all stages opened the run.
   const find = (): number[] =>
-    processesWithEnvironment(RUN_VARIABLE, testRunDir()).filter((pid) => pid !== process.pid);
+    processesOfRun(RUN_VARIABLE, testRunDir()).filter((pid) => pid !== process.pid);
   try {
     await waitFor(() => find().length === 0, {
       description: "the processes of the tests to end",

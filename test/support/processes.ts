@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** One running process as the operating system lists it. */
 interface ProcessEntry {
@@ -7,6 +7,8 @@ interface ProcessEntry {
   readonly parentPid: number;
   /** The environment it was started with, as raw text; empty when it may not be read. */
   readonly environment: () => string;
+  /** The folder it works in; empty when it may not be read. */
+  readonly workingDir: () => string;
   readonly command: () => string;
 }
 
@@ -30,14 +32,19 @@ export function processTree(pid: number): number[] {
 }
 
 /**
- * Every process that was started with `variable=value` in its environment, and the descendants of these. It finds
- * servers whose parent was killed, which no parent-child relation leads to any more.
+ * Every process of a test run: started with `variable=dir` in its environment or working inside `dir`, and their
+ * descendants. It finds servers whose parent was killed, which no parent-child relation leads to any more; and by the
+ * folder those that overwrite their environment with a title (Redis, PostgreSQL's children).
  */
-export function processesWithEnvironment(variable: string, value: string): number[] {
+export function processesOfRun(variable: string, dir: string): number[] {
   const entries = listProcesses();
-  const marker = `${variable}=${value}`;
-  const marked = entries.filter((entry) => entry.environment().includes(marker)).map((entry) => entry.pid);
-  return treesOf(marked, entries);
+  const marker = `${variable}=${dir}`;
+  const belongs = (entry: ProcessEntry): boolean =>
+    entry.environment().includes(marker) || `${entry.workingDir()}/`.startsWith(`${dir}/`);
+  return treesOf(
+    entries.filter(belongs).map((entry) => entry.pid),
+    entries,
+  );
 }
 
 /** Those of the given processes that have not ended. */
@@ -80,6 +87,7 @@ function listFromProc(): ProcessEntry[] {
         pid: Number(name),
         parentPid: Number(parentPid),
         environment: () => readProc(name, "environ"),
+        workingDir: () => readProcLink(name, "cwd"),
         command: () => readProc(name, "cmdline").replaceAll("\0", " "),
       },
     ];
@@ -87,28 +95,30 @@ function listFromProc(): ProcessEntry[] {
 }
 
 function readProc(pid: string, file: string): string {
+  return emptyIfUnreadable(() => readFileSync(`/proc/${pid}/${file}`, "utf8"));
+}
+
+function readProcLink(pid: string, file: string): string {
+  return emptyIfUnreadable(() => readlinkSync(`/proc/${pid}/${file}`));
+}
+
+/** A process may end while we look, or belong to somebody whose details we may not see. */
+function emptyIfUnreadable(read: () => string): string {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+    return read();
   } catch {
-    // It ended while we looked, or belongs to somebody whose details we may not see.
     return "";
   }
 }
 
-/** macOS: `-E` appends the environment to the command. */
+/** macOS: `-E` appends the environment to the command; the working folder is not shown. */
 function listFromPs(): ProcessEntry[] {
   const lines = execFileSync("ps", ["-A", "-E", "-ww", "-o", "pid=,ppid=,command="], { encoding: "utf8" });
   return lines.split("\n").flatMap((line) => {
     const match = /^\s*(\d+)\s+(\d+)\s(.*)$/.exec(line);
     if (!match) return [];
-    const command = match[3] ?? "";
-    return [
-      {
-        pid: Number(match[1]),
-        parentPid: Number(match[2]),
-        environment: () => command,
-        command: () => command,
-      },
-    ];
+    const text = (): string => match[3] ?? "";
+    const pids = { pid: Number(match[1]), parentPid: Number(match[2]) };
+    return [{ ...pids, environment: text, workingDir: () => "", command: text }];
   });
 }

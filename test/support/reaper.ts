@@ -5,7 +5,7 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { describeProcess, processesWithEnvironment, signalAll } from "./processes.ts";
+import { describeProcess, processesOfRun, signalAll } from "./processes.ts";
 import { RUN_VARIABLE } from "./test-run.ts";
 
 /** A process that is just being forked is not listed yet, so one empty look proves nothing. */
@@ -20,12 +20,12 @@ for await (const _ of process.stdin);
 
 let emptyLooks = 0;
 for (let look = 0; emptyLooks < EMPTY_LOOKS_NEEDED && look < MAX_LOOKS; look++) {
-  const pids = processesWithEnvironment(RUN_VARIABLE, dir);
+  const pids = processesOfRun(RUN_VARIABLE, dir);
   emptyLooks = pids.length === 0 ? emptyLooks + 1 : 0;
   signalAll(pids, "SIGKILL");
   await sleep(LOOK_INTERVAL_MS);
 }
-for (const pid of processesWithEnvironment(RUN_VARIABLE, dir)) {
+for (const pid of processesOfRun(RUN_VARIABLE, dir)) {
   console.error(`Could not be ended: ${describeProcess(pid)}`);
 }
 await rm(dir, { recursive: true, force: true });

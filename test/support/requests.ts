@@ -1,0 +1,32 @@
+import type { CallingOptions, Context, ServiceBroker } from "moleculer";
+
+import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
+import { call, type ActionName, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+
+/** Options of a call that is the request with this idempotency key. */
+export function withKey(key: string, options: CallingOptions = {}): CallingOptions {
+  return { ...options, headers: { [IDEMPOTENCY_KEY_HEADER]: key } };
+}
+
+export interface Answer<Result> {
+  readonly result: Result;
+  /** The result is that of an earlier request with the same key. */
+  readonly isReplay: boolean;
+}
+
+/** As `call`, and also tells what the action says beside its result. */
+export async function ask<Name extends ActionName>(
+  broker: ServiceBroker,
+  name: Name,
+  params: ActionParams<Name>,
+  options?: CallingOptions,
+): Promise<Answer<ActionResult<Name>>> {
+  const calling: Promise<ActionResult<Name>> & { ctx?: Context<unknown, { $isReplay?: boolean }> } = call(
+    broker,
+    name,
+    params,
+    options,
+  );
+  const result = await calling;
+  return { result, isReplay: calling.ctx?.meta.$isReplay === true };
+}

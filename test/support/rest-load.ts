@@ -1,0 +1,146 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { newUser, RestClient, type RestResponse, type UserBody } from "./rest-client.ts";
+
+/** A write that can be told apart from every other one, also in the database. */
+export interface Write {
+  readonly kind: "create" | "update";
+  readonly path: string;
+  readonly idempotencyKey: string;
+  readonly body: object;
+  /** The address of a created user, or the nickname that an update sets; unique. */
+  readonly mark: string;
+}
+
+/** One request of the load and what came of it. */
+export interface LoadRecord {
+  readonly kind: "create" | "update" | "read" | "list";
+  readonly write?: Write;
+  /** 0 when there was no response. */
+  readonly status: number;
+  readonly contentType: string | undefined;
+  /** What the client met instead of a response, or the code of the problem document. */
+  readonly problem: string | undefined;
+  /** On the clock of `performance.now()`. */
+  readonly startedAt: number;
+  readonly endedAt: number;
+}
+
+export interface LoadOptions {
+  readonly clients?: number;
+  /** Pause of each client between two requests, which bounds the load. */
+  readonly pauseMs?: number;
+  /** A client that is told `Connection: close` ends, as it would turn to another gateway. */
+  readonly endOnClose?: boolean;
+}
+
+export interface Load {
+  readonly records: readonly LoadRecord[];
+  /** Clients that have not ended. */
+  readonly running: number;
+  /** Lets the requests under way finish. */
+  stop(): Promise<readonly LoadRecord[]>;
+}
+
+/** Sends creates, updates, reads and lists in equal parts, steadily, until it is stopped. */
+export function startLoad(url: string, options: LoadOptions = {}): Load {
+  const { clients = 20, pauseMs = 30, endOnClose = false } = options;
+  const records: LoadRecord[] = [];
+  const abort = new AbortController();
+  let running = clients;
+
+  const runClient = async (): Promise<void> => {
+    const client = new RestClient(url, { maxSockets: 1 });
+    let user: UserBody | undefined;
+    for (let step = 0; !abort.signal.aborted; step += 1) {
+      const { record, response } = await send(client, nextRequest(step, user));
+      records.push(record);
+      if (record.kind === "create" && response?.status === 201) user = response.json as UserBody;
+      if (endOnClose && response?.headers.connection === "close") break;
+      await sleep(pauseMs);
+    }
+    client.close();
+    running -= 1;
+  };
+  const all = Promise.all(Array.from({ length: clients }, runClient));
+
+  return {
+    records,
+    get running() {
+      return running;
+    },
+    stop: async () => {
+      abort.abort();
+      await all;
+      return records;
+    },
+  };
+}
+
+/** Sends a write once more, with the same key. */
+export async function resend(client: RestClient, write: Write): Promise<RestResponse> {
+  return client.request(write.kind === "create" ? "POST" : "PATCH", write.path, {
+    body: write.body,
+    headers: { "idempotency-key": write.idempotencyKey },
+  });
+}
+
+interface LoadRequest {
+  readonly kind: LoadRecord["kind"];
+  readonly path: string;
+  readonly write?: Write;
+}
+
+function nextRequest(step: number, user: UserBody | undefined): LoadRequest {
+  const path = "/api/v1/users";
+  if (user === undefined || step % 4 === 0) {
+    const body = newUser();
+    const create = { kind: "create", path, idempotencyKey: randomUUID(), body, mark: body.email } as const;
+    return { kind: "create", path, write: create };
+  }
+  const own = `${path}/${user.id}`;
+  if (step % 4 === 1) {
+    const mark = randomUUID();
+    const body = { nickname: mark };
+    return {
+      kind: "update",
+      path: own,
+      write: { kind: "update", path: own, idempotencyKey: randomUUID(), body, mark },
+    };
+  }
+  return step % 4 === 2 ? { kind: "read", path: own } : { kind: "list", path: `${path}?limit=5` };
+}
+
+async function send(
+  client: RestClient,
+  { kind, path, write }: LoadRequest,
+): Promise<{ record: LoadRecord; response?: RestResponse }> {
+  const startedAt = performance.now();
+  const base = { kind, ...(write && { write }), startedAt };
+  try {
+    const response = write ? await resend(client, write) : await client.get(path);
+    const isSuccess = response.status < 400;
+    const { status, headers } = response;
+    const problem = isSuccess ? undefined : codeOf(response);
+    const record = {
+      ...base,
+      status,
+      contentType: headers["content-type"],
+      problem,
+      endedAt: performance.now(),
+    };
+    return { record, response };
+  } catch (error) {
+    const problem = String((error as NodeJS.ErrnoException).code ?? error);
+    return { record: { ...base, status: 0, contentType: undefined, problem, endedAt: performance.now() } };
+  }
+}
+
+function codeOf(response: RestResponse): string {
+  try {
+    return (response.json as { code: string }).code;
+  } catch {
+    return "no problem document";
+  }
+}

@@ -1,0 +1,83 @@
+import { startNats } from "./nats.ts";
+import { startPostgres, type TestPostgres } from "./postgres.ts";
+import { startRedis } from "./redis.ts";
+import { RestClient } from "./rest-client.ts";
+import { runRollcall, startRollcall, type Rollcall } from "./rollcall-process.ts";
+import type { TestServer } from "./server-process.ts";
+import { waitFor } from "./wait-for.ts";
+
+/** Rollcall in distributed mode: one gateway and nodes of users, each a process, on private servers. */
+export interface Cluster {
+  readonly postgres: TestPostgres;
+  readonly nats: TestServer;
+  readonly redis: TestServer;
+  readonly gateway: Rollcall;
+  /** Of the gateway. */
+  readonly url: string;
+  readonly client: RestClient;
+  /** Starts one more node of users. */
+  addUsersNode(): Promise<Rollcall>;
+  /** Starts one more gateway. */
+  addGateway(): Promise<Rollcall>;
+  stop(): Promise<void>;
+}
+
+/** Starts the servers, migrates the database and starts a gateway and `usersNodes` nodes of users. */
+export async function startCluster({ usersNodes = 1 }: { usersNodes?: number } = {}): Promise<Cluster> {
+  const [postgres, nats, redis] = await Promise.all([startPostgres(), startNats(), startRedis()]);
+  const nodes: Rollcall[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(nodes.map((node) => node.stop()));
+    await Promise.all([postgres, nats, redis].map((server) => server.stop()));
+  };
+  const start = async (env: Record<string, string>): Promise<Rollcall> => {
+    const node = await startRollcall({
+      env: {
+        DATABASE_URL: postgres.url,
+        NATS_URL: nats.url,
+        REDIS_URL: redis.url,
+        SECRET: "a secret of the tests with 32 characters",
+        ...env,
+      },
+    });
+    nodes.push(node);
+    return node;
+  };
+  try {
+    const migration = await runRollcall({
+      program: "migrate-command.ts",
+      env: { DATABASE_URL: postgres.url },
+    });
+    if (migration.exitCode !== 0) throw new Error(`The migration failed: ${migration.output}`);
+    const usersNode = (): Promise<Rollcall> => start({ SERVICES: "users" });
+    const gatewayNode = (): Promise<Rollcall> => start({ SERVICES: "api" });
+    const [gateway] = await Promise.all([gatewayNode(), ...Array.from({ length: usersNodes }, usersNode)]);
+    const client = new RestClient(gateway.url);
+    await untilReady(client);
+    return {
+      postgres,
+      nats,
+      redis,
+      gateway,
+      url: gateway.url,
+      client,
+      addUsersNode: usersNode,
+      addGateway: gatewayNode,
+      stop: async () => {
+        client.close();
+        await stop();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Waits until a gateway says that it can serve. */
+export async function untilReady(client: RestClient, timeoutMs = 10_000): Promise<void> {
+  await waitFor(async () => (await client.get("/health/ready")).status === 200, {
+    description: "the gateway to be ready",
+    timeoutMs,
+  });
+}

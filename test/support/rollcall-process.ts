@@ -1,0 +1,144 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+
+import { signalAll } from "./processes.ts";
+import { RUN_VARIABLE, temporaryDir, testRunDir } from "./test-run.ts";
+import { waitFor } from "./wait-for.ts";
+
+/** One JSON line of the log of a node. */
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [member: string]: unknown;
+}
+
+/** How a process ended. */
+export interface Ended {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface RollcallOptions {
+  /** Settings over those of every test node: a free port and an empty data folder. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Words before the command, which run it as another user. */
+  readonly prefix?: readonly string[];
+  /** The program; by default the one that starts a node. */
+  readonly program?: string;
+}
+
+/** A process of Rollcall, seen from outside. */
+export interface Rollcall {
+  readonly pid: number;
+  /** Address of its gateway. Throws until it was printed. */
+  readonly url: string;
+  /** Everything it has printed. */
+  readonly output: string;
+  /** The JSON lines among it. */
+  readonly log: readonly LogLine[];
+  readonly ended: Promise<Ended>;
+  signal(signal: NodeJS.Signals): void;
+  /** SIGTERM, then waits for its end. One that has ended already is no error. */
+  stop(): Promise<Ended>;
+  /** SIGKILL, then waits for its end. */
+  kill(): Promise<Ended>;
+}
+
+const ROOT = join(import.meta.dirname, "../..");
+const START_TIMEOUT_MS = 30_000;
+
+/** Runs a program of Rollcall and does not wait for anything. */
+export function launchRollcall({
+  env = {},
+  prefix = [],
+  program = "start.ts",
+}: RollcallOptions = {}): Rollcall {
+  testRunDir();
+  const words = [...prefix, process.execPath, join(ROOT, "bootstrap", program)];
+  const [command = process.execPath, ...args] = words;
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    stdio: ["ignore", "pipe", "pipe"],
+    // Not the environment of the tests: settings of the developer's shell are not those of the test.
+    env: {
+      PATH: process.env["PATH"],
+      [RUN_VARIABLE]: process.env[RUN_VARIABLE],
+      PORT: "0",
+      DATA_DIR: join(temporaryDir("data"), "new"),
+      ...env,
+    },
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
+  }
+  const closed = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
+  const ended = closed.then(([exitCode, signal]) => ({ exitCode, signal }));
+  const pid = child.pid ?? 0;
+  const end = (signal: NodeJS.Signals): Promise<Ended> => {
+    if (child.exitCode === null && child.signalCode === null) signalAll([pid], signal);
+    return ended;
+  };
+
+  return {
+    pid,
+    ended,
+    get output() {
+      return output;
+    },
+    get log() {
+      return parseLog(output);
+    },
+    get url() {
+      const [, url] = /^Rollcall is ready at (\S+)$/m.exec(output) ?? [];
+      if (url === undefined) throw new Error(`No gateway is ready in this process: ${output}`);
+      return url;
+    },
+    signal: (signal) => signalAll([pid], signal),
+    stop: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
+  };
+}
+
+/**
+ * Starts a node and waits until it is up.
+ *
+ * @throws {Error} with what it printed when it ends instead.
+ */
+export async function startRollcall(options: RollcallOptions = {}): Promise<Rollcall> {
+  const node = launchRollcall(options);
+  let hasEnded = false;
+  void node.ended.then(() => (hasEnded = true));
+  const isUp = (): boolean => {
+    const started = node.log.find(({ msg }) => msg === "node started");
+    const services = (started?.["services"] ?? []) as string[];
+    return started !== undefined && (!services.includes("api") || node.output.includes("Press Ctrl-C"));
+  };
+  try {
+    await waitFor(() => hasEnded || isUp(), {
+      description: "the node to start",
+      timeoutMs: START_TIMEOUT_MS,
+    });
+    if (hasEnded) throw new Error("The node ended instead of starting");
+  } catch (cause) {
+    await node.kill();
+    throw new Error(`The node did not start. It printed: ${node.output}`, { cause });
+  }
+  return node;
+}
+
+/** Runs a program of Rollcall to its end. */
+export async function runRollcall(options: RollcallOptions): Promise<Ended & { output: string }> {
+  const node = launchRollcall(options);
+  const ended = await node.ended;
+  return { ...ended, output: node.output };
+}
+
+function parseLog(output: string): LogLine[] {
+  const complete = output.slice(0, output.lastIndexOf("\n") + 1);
+  return complete
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line) as LogLine);
+}

@@ -1,0 +1,132 @@
+import type { ServiceBroker } from "moleculer";
+import pg from "pg";
+import type { Logger } from "pino";
+
+import { startNode, type RunningNode } from "../../bootstrap/running-node.ts";
+import { loadConfig } from "../../lib/config.ts";
+import { createTestDatabase } from "./databases.ts";
+import { startNats } from "./nats.ts";
+import type { TestServer } from "./server-process.ts";
+import { silentLogger } from "./silent-logger.ts";
+import { waitFor } from "./wait-for.ts";
+
+/** Nodes of the product in this process, on a database and a NATS server of their own. */
+export interface TestNodes {
+  readonly nats: TestServer;
+  readonly databaseUrl: string;
+  /**
+   * Starts a node and waits until it and the others on NATS see each other's services.
+   *
+   * @param settings variables over the defaults of a test; an empty one counts as unset
+   */
+  start(settings: Settings, log?: Logger): Promise<RunningNode>;
+  /** Runs a statement in the database, past the product. */
+  sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** As `sql`. Fails when it gives no row or several. */
+  sqlOne<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row>;
+  /** Runs statements in a transaction that stays open, and keeps their locks, until it is ended. */
+  openTransaction(...statements: Statement[]): Promise<OpenTransaction>;
+  /** Waits until this many statements wait for a lock that another transaction holds. */
+  untilBlocked(statements: number): Promise<void>;
+  /** Stops all nodes. Fails when one of them has left a connection to the database open. */
+  stop(): Promise<void>;
+}
+
+export type Settings = Readonly<Record<string, string>>;
+
+type Statement = readonly [text: string, values?: unknown[]];
+
+export interface OpenTransaction {
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+}
+
+export async function startTestNodes(): Promise<TestNodes> {
+  const [database, nats] = await Promise.all([createTestDatabase(), startNats()]);
+  const client = new pg.Client(database.url);
+  await client.connect();
+  const nodes: RunningNode[] = [];
+  const transactions: OpenTransaction[] = [];
+  let count = 0;
+
+  const defaults = {
+    DATABASE_URL: database.url,
+    NATS_URL: nats.url,
+    SECRET: "the same on all nodes, as they read each other's cursors",
+    PORT: "0",
+    DRAIN_DELAY_MS: "0",
+  };
+  const sql: TestNodes["sql"] = async (text, values) => (await client.query<never>(text, values)).rows;
+  const sqlOne: TestNodes["sqlOne"] = async (text, values) => {
+    const [row, ...others] = await sql<never>(text, values);
+    if (row === undefined || others.length > 0) throw new Error(`not exactly one row: ${text}`);
+    return row;
+  };
+  return {
+    nats,
+    databaseUrl: database.url,
+    sql,
+    sqlOne,
+    async start(settings, log = silentLogger) {
+      const own = { NODE_ID: `node-${++count}`, LOG_LEVEL: log === silentLogger ? "silent" : "info" };
+      const node = await startNode(loadConfig({ ...defaults, ...own, ...settings }), log);
+      nodes.push(node);
+      await untilConnected(nodes.map(({ broker }) => broker));
+      return node;
+    },
+    async openTransaction(...statements) {
+      const transaction = await openTransaction(database.url, statements);
+      transactions.push(transaction);
+      return transaction;
+    },
+    untilBlocked: (statements) =>
+      waitFor(
+        async () => {
+          const { count } = await sqlOne<{ count: number }>(
+            "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+          );
+          return count === statements;
+        },
+        { description: `${statements} statements to wait for a lock` },
+      ).then(() => undefined),
+    async stop() {
+      // What a test that failed has left open would keep the nodes waiting.
+      await Promise.all(transactions.map((transaction) => transaction.rollback()));
+      await Promise.all(nodes.map((node) => node.stop()));
+      await client.end();
+      await Promise.all([database.drop(), nats.stop()]);
+    },
+  };
+}
+
+/** A node tells the others of its services a moment after it has started. */
+async function untilConnected(brokers: readonly ServiceBroker[]): Promise<void> {
+  const running = brokers.filter(({ started, transit }) => started && transit);
+  const services = running.flatMap((broker) => servicesSeenBy(broker, { onlyLocal: true }));
+  const seesAll = (broker: ServiceBroker): boolean => {
+    const seen = new Set(servicesSeenBy(broker, { onlyLocal: false }));
+    return services.every((service) => seen.has(service));
+  };
+  await waitFor(() => running.every(seesAll), { description: "the nodes to see each other" });
+}
+
+function servicesSeenBy(broker: ServiceBroker, { onlyLocal }: { onlyLocal: boolean }): string[] {
+  return broker.registry
+    .getServiceList({ onlyLocal, onlyAvailable: true })
+    .map(({ name, nodeID }) => `${name} on ${nodeID}`);
+}
+
+async function openTransaction(url: string, statements: readonly Statement[]): Promise<OpenTransaction> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query("BEGIN");
+  for (const [text, values] of statements) await client.query(text, values);
+  let isOpen = true;
+  const end = async (how: "COMMIT" | "ROLLBACK"): Promise<void> => {
+    if (!isOpen) return;
+    isOpen = false;
+    await client.query(how);
+    await client.end();
+  };
+  return { commit: () => end("COMMIT"), rollback: () => end("ROLLBACK") };
+}
