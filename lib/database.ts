@@ -114,18 +114,19 @@ function createPool(url: string, config: DatabaseConfig): Sequelize {
 
 /** Checks through a connection of its own: a pool that is merely busy must not look like a dead server. */
 function monitorOf(name: string, url: string, log: Logger): DependencyMonitor {
-  let client: pg.Client | undefined;
+  let connection: Promise<pg.Client> | undefined;
   const discard = () => {
-    const broken = client;
-    client = undefined;
-    broken?.end().catch(() => undefined);
+    connection?.then((client) => client.end()).catch(() => undefined);
+    connection = undefined;
   };
   return new DependencyMonitor({
     name,
     log,
+    release: discard,
     check: async () => {
       try {
-        client ??= await connect(url, discard);
+        connection ??= connect(url, discard);
+        const client = await connection;
         await client.query("SELECT 1");
       } catch (error) {
         discard();

@@ -12,6 +12,8 @@ interface MonitorOptions {
   name: string;
   /** Rejects, or does not settle, when the dependency does not work. */
   check: () => Promise<unknown>;
+  /** Closes what `check` keeps open between its runs. */
+  release?: () => void;
   log: Logger;
   intervalMs?: number;
   timeoutMs?: number;
@@ -24,6 +26,7 @@ interface MonitorOptions {
 export class DependencyMonitor {
   readonly name: string;
   #check: () => Promise<unknown>;
+  #release: () => void;
   #log: Logger;
   #intervalMs: number;
   #timeoutMs: number;
@@ -33,9 +36,17 @@ export class DependencyMonitor {
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
-  constructor({ name, check, log, intervalMs = 1000, timeoutMs = 1000 }: MonitorOptions) {
+  constructor({
+    name,
+    check,
+    release = () => undefined,
+    log,
+    intervalMs = 1000,
+    timeoutMs = 1000,
+  }: MonitorOptions) {
     this.name = name;
     this.#check = check;
+    this.#release = release;
     this.#log = log;
     this.#intervalMs = intervalMs;
     this.#timeoutMs = timeoutMs;
@@ -62,6 +73,7 @@ export class DependencyMonitor {
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    this.#release();
   }
 
   /** For those who learn of a change sooner than the next check does. */
