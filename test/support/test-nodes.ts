@@ -41,6 +41,9 @@ export interface OpenTransaction {
   rollback(): Promise<void>;
 }
 
+const BLOCKED = `SELECT count(*)::integer AS blocked FROM pg_stat_activity
+  WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+
 export async function startTestNodes(): Promise<TestNodes> {
   const [database, nats] = await Promise.all([createTestDatabase(), startNats()]);
   const client = new pg.Client(database.url);
@@ -79,16 +82,12 @@ export async function startTestNodes(): Promise<TestNodes> {
       transactions.push(transaction);
       return transaction;
     },
-    untilBlocked: (statements) =>
-      waitFor(
-        async () => {
-          const { count } = await sqlOne<{ count: number }>(
-            "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
-          );
-          return count === statements;
-        },
-        { description: `${statements} statements to wait for a lock` },
-      ).then(() => undefined),
+    async untilBlocked(statements) {
+      const description = `${statements} statements to wait for a lock`;
+      await waitFor(async () => (await sqlOne<{ blocked: number }>(BLOCKED)).blocked === statements, {
+        description,
+      });
+    },
     async stop() {
       // What a test that failed has left open would keep the nodes waiting.
       await Promise.all(transactions.map((transaction) => transaction.rollback()));
@@ -97,6 +96,19 @@ export async function startTestNodes(): Promise<TestNodes> {
       await Promise.all([database.drop(), nats.stop()]);
     },
   };
+}
+
+/** Two nodes of users, and one without services, whose calls all go over NATS to one of the two. */
+export async function startUsersPair(
+  nodes: TestNodes,
+  settings: Settings = {},
+): Promise<{ a: ServiceBroker; b: ServiceBroker; caller: ServiceBroker }> {
+  const [a, b, caller] = await Promise.all([
+    nodes.start({ SERVICES: "users", NODE_ID: "users-a", ...settings }),
+    nodes.start({ SERVICES: "users", NODE_ID: "users-b", ...settings }),
+    nodes.start({ SERVICES: "none", NODE_ID: "caller", ...settings }),
+  ]);
+  return { a: a.broker, b: b.broker, caller: caller.broker };
 }
 
 /** A node tells the others of its services a moment after it has started. */
