@@ -11,6 +11,9 @@ const MEDIA_TYPES: Readonly<Record<string, Format>> = {
   "text/xml": "xml",
   "application/problem+json": "json",
   "application/problem+xml": "xml",
+  // A range with a parameter matches only a type that has it too, and some clients name the charset.
+  "application/json;charset=utf-8": "json",
+  "application/xml;charset=utf-8": "xml",
 };
 
 /**
