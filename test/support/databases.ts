@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 
 import { sharedServers } from "./shared-servers.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** The database that all migrations were run in, once a run. */
 export const TEMPLATE_DATABASE = "rollcall_template";
@@ -50,19 +51,33 @@ export async function asAdmin<T>(adminUrl: string, work: (client: pg.Client) => 
   }
 }
 
-/** PostgreSQL waits 5 s for the sessions of a database to end before it refuses. */
 async function dropDatabase(client: pg.Client, name: string): Promise<void> {
-  try {
-    await client.query(`DROP DATABASE "${name}"`);
-  } catch (cause) {
-    const sessions = await client.query<{ query: string }>(
-      "SELECT application_name || ': ' || query AS query FROM pg_stat_activity WHERE datname = $1",
+  const leftOpen = await findLeftSessions(client, name);
+  await client.query(`DROP DATABASE "${name}" WITH (FORCE)`);
+  if (leftOpen.length > 0) {
+    throw new Error(
+      `Connections to the test database were left open. Their last queries: ${leftOpen.join("; ")}`,
+    );
+  }
+}
+
+/** A session ends a moment after its client has closed the connection. */
+async function findLeftSessions(client: pg.Client, name: string): Promise<string[]> {
+  const find = async (): Promise<string[]> => {
+    const { rows } = await client.query<{ query: string }>(
+      `SELECT application_name || ': ' || query AS query FROM pg_stat_activity
+        WHERE datname = $1 AND backend_type = 'client backend'`,
       [name],
     );
-    await client.query(`DROP DATABASE "${name}" WITH (FORCE)`);
-    const queries = sessions.rows.map((row) => row.query).join("; ");
-    throw new Error(`Connections to the test database were left open. Their last queries: ${queries}`, {
-      cause,
+    return rows.map((row) => row.query);
+  };
+  try {
+    await waitFor(async () => (await find()).length === 0, {
+      description: "sessions to end",
+      timeoutMs: 2_000,
     });
+    return [];
+  } catch {
+    return find();
   }
 }
