@@ -21,3 +21,12 @@ export function storedEvents({ sql }: Pick<TestNodes, "sql">, subject?: string):
     [subject],
   );
 }
+
+/** Makes PostgreSQL refuse every event of a request whose id begins with `prefix`, when its row has been changed. */
+export async function refuseEventsOf({ sql }: Pick<TestNodes, "sql">, prefix: string): Promise<void> {
+  await sql(`
+    CREATE FUNCTION refuse_event() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN RAISE EXCEPTION 'refused by the test'; END $$;
+    CREATE TRIGGER refuse_event BEFORE INSERT ON events.outbox FOR EACH ROW
+      WHEN (NEW.request_id LIKE '${prefix}%') EXECUTE FUNCTION refuse_event();`);
+}
