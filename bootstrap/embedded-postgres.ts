@@ -75,8 +75,7 @@ async function startServer(
   try {
     return await startPostmaster({ postgres, prefix: runAs.prefix, cluster: dir, ...options });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StartupError(`The embedded PostgreSQL on "${dir}" failed. ${reason}`, { cause });
+    throw new StartupError(`The embedded PostgreSQL on "${dir}" failed. ${reasonOf(cause)}`, { cause });
   }
 }
 
@@ -115,4 +114,8 @@ function createStop(server: Postmaster, lock: { release(): void }, log: Logger):
     log.info({ port: server.port }, "Embedded PostgreSQL stopped");
   };
   return () => (stopped ??= stop());
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
