@@ -1,3 +1,4 @@
+import pg from "pg";
 import { BaseError, ConnectionError, DatabaseError, UniqueConstraintError } from "sequelize";
 
 /** SQLSTATE classes and codes that say nothing about the request, only about the server's present state. */
@@ -19,19 +20,29 @@ const BROKEN_CONNECTION =
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (error instanceof ConnectionError) return true;
   if (!(error instanceof Error)) return false;
-  const state = error instanceof DatabaseError ? (error.parent as { code?: unknown }).code : undefined;
-  if (typeof state === "string" && UNAVAILABLE_STATES.some((pattern) => pattern.test(state))) return true;
+  const state = stateOf(error);
+  if (state !== undefined) return UNAVAILABLE_STATES.some((pattern) => pattern.test(state));
   return BROKEN_CONNECTION.test(error.message);
 }
 
 /** Whether the error comes from the database layer at all; its message may hold SQL and values. */
 export function isDatabaseError(error: unknown): boolean {
-  return error instanceof BaseError;
+  return error instanceof BaseError || error instanceof pg.DatabaseError;
 }
 
 /** Whether the error is a violation of the unique index of this name. */
 export function violatesUnique(error: unknown, index: string): boolean {
-  return (
-    error instanceof UniqueConstraintError && (error.parent as { constraint?: string }).constraint === index
-  );
+  return stateOf(error) === "23505" && serverError(error)?.constraint === index;
+}
+
+/** The SQLSTATE of an error of the server. */
+export function stateOf(error: unknown): string | undefined {
+  return serverError(error)?.code;
+}
+
+/** The error as the driver threw it, also when Sequelize has wrapped it. */
+function serverError(error: unknown): pg.DatabaseError | undefined {
+  const original =
+    error instanceof DatabaseError || error instanceof UniqueConstraintError ? error.parent : error;
+  return original instanceof pg.DatabaseError ? original : undefined;
 }

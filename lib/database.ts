@@ -3,8 +3,9 @@ import { parse } from "pg-connection-string";
 import type { Logger } from "pino";
 import { Sequelize } from "sequelize";
 import type { Config } from "./config.ts";
-import { DependencyMonitor } from "./dependency-monitor.ts";
+import { DatabaseTransaction, runStatement, type Statement } from "./database-connection.ts";
 import { isDatabaseUnavailable } from "./database-errors.ts";
+import { DependencyMonitor } from "./dependency-monitor.ts";
 
 /** What the database needs to know. */
 export type DatabaseConfig = Pick<
@@ -48,21 +49,35 @@ export class Database {
     ];
   }
 
+  /** Runs a statement on the primary. */
+  query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
+    return runStatement(this.primary, statement, values);
+  }
+
   /**
    * Runs a read on a replica that works, in turn; on the primary when there is none, when the chosen one fails, or
-   * when the caller wants fresh data. `query` may run twice, so it must only read.
+   * when the caller wants fresh data.
    */
-  async read<T>(options: { fresh: boolean }, query: (server: Sequelize) => Promise<T>): Promise<T> {
+  async read<Row extends pg.QueryResultRow>(
+    options: { fresh: boolean },
+    statement: Statement,
+    values: unknown[],
+  ): Promise<Row[]> {
     const replica = options.fresh ? undefined : this.#nextReplica();
-    if (!replica) return query(this.primary);
+    if (!replica) return this.query(statement, values);
     try {
-      return await query(replica.sequelize);
+      return await runStatement(replica.sequelize, statement, values);
     } catch (error) {
       if (!isDatabaseUnavailable(error)) throw error;
       replica.monitor.report(false, error);
       this.#log.debug({ replica: replica.monitor.name }, "read falls back to the primary");
-      return query(this.primary);
+      return this.query(statement, values);
     }
+  }
+
+  /** Runs `work` in a transaction on the primary. */
+  transaction<T>(work: (transaction: DatabaseTransaction) => Promise<T>): Promise<T> {
+    return DatabaseTransaction.run(this.primary, work);
   }
 
   #nextReplica(): Replica | undefined {

@@ -1,14 +1,16 @@
 import { Errors, type Context, type ServiceBroker, type ServiceSchema } from "moleculer";
-import type { Transaction } from "sequelize";
 import { cacheKey, invalidateCache } from "../broker/cache.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../broker/idempotency-key.middleware.ts";
 import { fingerprint } from "../lib/canonical-json.ts";
 import type { ActionName, ActionParams } from "../lib/contracts.ts";
+import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
 import { createPurge } from "./unit-of-work.purge.ts";
 import {
   claim,
+  findOutcome,
   forgetResultsAbout,
+  isDone,
   write,
   type DomainEvent,
   type Outcome,
@@ -17,13 +19,14 @@ import {
 
 /** What a change has at hand while its transaction is open. */
 export interface Work {
-  readonly transaction: Transaction;
+  /** Statements that need not be waited for are enlisted: they share a round trip, and fail the transaction. */
+  readonly transaction: DatabaseTransaction;
   /** The time of the change, one value for all its rows and events. Read it after the row is locked. */
   readonly now: Date;
   /** Appends an event to the outbox, to be sent if and only if the transaction commits. */
   record(event: DomainEvent): void;
   /** Forgets every result kept for idempotent replay that is about this resource. */
-  forgetResultsAbout(subject: string): Promise<void>;
+  forgetResultsAbout(subject: string): void;
 }
 
 export interface UnitOfWorkMethods {
@@ -83,32 +86,41 @@ async function runUnitOfWork<Result>(
 ): Promise<Result> {
   refuseWhenLate(ctx);
   const request = requestOf(ctx);
-  const { subject, result, isReplay } = await database.primary.transaction(async (transaction) => {
-    const earlier = await claim<Result>(database, request, transaction);
-    if (earlier) return { ...earlier, isReplay: true };
-
-    const work = new PendingWork(database, transaction);
-    const outcome = await change(work);
-    const { events, now } = work;
-    const requestId = ctx.requestID ?? ctx.id;
-    await write(database, { request, requestId, outcome, events, now, idempotencyTtlHours }, transaction);
-    return { ...outcome, isReplay: false };
-  });
-
-  if (isReplay) ctx.meta.$isReplay = true;
-  // Also after a replay: the node of the first attempt may have died between its commit and this.
-  await invalidate(ctx.broker, cachedReads(subject));
-  return result;
+  try {
+    const { subject, result } = await database.transaction(async (transaction) => {
+      const claimed = claim(transaction, request);
+      transaction.enlist(claimed);
+      const work = new PendingWork(transaction);
+      const outcome = await change(work).catch(async (error: unknown) => {
+        // A change fails too when the request is not ours; then that is the reason.
+        await claimed;
+        throw error;
+      });
+      const { events, now } = work;
+      const requestId = ctx.requestID ?? ctx.id;
+      transaction.enlist(
+        write(transaction, { request, requestId, outcome, events, now, idempotencyTtlHours }),
+      );
+      return outcome;
+    });
+    await invalidate(ctx.broker, cachedReads(subject));
+    return result;
+  } catch (error) {
+    if (!isDone(error)) throw error;
+    const { subject, result } = await findOutcome<Result>(database, request);
+    ctx.meta.$isReplay = true;
+    // The node of the first attempt may have died between its commit and this.
+    await invalidate(ctx.broker, cachedReads(subject));
+    return result;
+  }
 }
 
 class PendingWork implements Work {
-  readonly transaction: Transaction;
+  readonly transaction: DatabaseTransaction;
   readonly events: DomainEvent[] = [];
-  #database: Database;
   #now: Date | undefined;
 
-  constructor(database: Database, transaction: Transaction) {
-    this.#database = database;
+  constructor(transaction: DatabaseTransaction) {
     this.transaction = transaction;
   }
 
@@ -121,8 +133,8 @@ class PendingWork implements Work {
     this.events.push(event);
   }
 
-  forgetResultsAbout(subject: string): Promise<void> {
-    return forgetResultsAbout(this.#database, subject, this.transaction);
+  forgetResultsAbout(subject: string): void {
+    this.transaction.enlist(forgetResultsAbout(this.transaction, subject));
   }
 }
 

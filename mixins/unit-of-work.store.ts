@@ -1,8 +1,11 @@
-import { QueryTypes, type Transaction } from "sequelize";
 import { appError } from "../broker/errors.ts";
 import type { DomainEventMap } from "../lib/contracts.ts";
+import type { DatabaseTransaction } from "../lib/database-connection.ts";
+import { stateOf } from "../lib/database-errors.ts";
 import type { Database } from "../lib/database.ts";
 import { newId } from "../lib/ids.ts";
+
+const HOUR_MS = 3_600_000;
 
 /** A domain event as a unit of work records it. */
 export type DomainEvent = {
@@ -30,35 +33,53 @@ export interface Outcome<Result> {
   result: Result;
 }
 
+const CLAIM = { name: "unit-of-work.claim", text: "SELECT events.claim($1, $2, $3)" };
+
 /**
- * Makes the request ours until the transaction ends, unless it was done before.
+ * Makes the request ours until the transaction ends.
  *
- * The lock and the look-up see different moments, so a first request that commits in between can be missed here; its
- * record is found by {@link write}, which then takes everything back.
+ * @throws IDEMPOTENCY_IN_FLIGHT, or an error for {@link isDone} when the request was done before
  */
-export async function claim<Result>(
-  database: Database,
-  { principal, action, key, fingerprint: parameters }: Request,
-  transaction: Transaction,
-): Promise<Outcome<Result> | undefined> {
-  const [row] = await database.primary.query<{
-    isOurs: boolean;
-    fingerprint: string | null;
-    result: Result;
-    subject: string;
-  }>(
-    `SELECT pg_try_advisory_xact_lock(hashtextextended(jsonb_build_array($1::text, $2::text, $3::text)::text, 0)) AS "isOurs",
-            earlier.fingerprint, earlier.result, earlier.subject
-     FROM (SELECT) AS one LEFT JOIN events.idempotency AS earlier
-       ON principal = $1 AND action = $2 AND key = $3 AND expires_at > now()`,
-    { bind: [principal, action, key], type: QueryTypes.SELECT, transaction },
-  );
-  if (row?.fingerprint) {
-    if (row.fingerprint !== parameters) throw appError("IDEMPOTENCY_KEY_REUSED");
-    return { subject: row.subject, result: row.result };
+export async function claim(
+  transaction: DatabaseTransaction,
+  { principal, action, key }: Request,
+): Promise<void> {
+  try {
+    await transaction.query(CLAIM, [principal, action, key]);
+  } catch (error) {
+    throw stateOf(error) === "RC001" ? appError("IDEMPOTENCY_IN_FLIGHT") : error;
   }
-  if (!row?.isOurs) throw appError("IDEMPOTENCY_IN_FLIGHT");
-  return undefined;
+}
+
+/** Whether an error says that the request was done before. */
+export function isDone(error: unknown): boolean {
+  return stateOf(error) === "RC002";
+}
+
+const FIND_RESULT = {
+  name: "unit-of-work.find-result",
+  text: `SELECT fingerprint, result, subject FROM events.idempotency
+    WHERE principal = $1 AND action = $2 AND key = $3`,
+};
+
+/**
+ * What came out of a request that was done before.
+ *
+ * @throws IDEMPOTENCY_KEY_REUSED when it had other parameters; IDEMPOTENCY_IN_FLIGHT when it was deleted meanwhile,
+ *   so that it is tried again
+ */
+export async function findOutcome<Result>(
+  database: Database,
+  { principal, action, key, fingerprint }: Request,
+): Promise<Outcome<Result>> {
+  const [row] = await database.query<Outcome<Result> & { fingerprint: string }>(FIND_RESULT, [
+    principal,
+    action,
+    key,
+  ]);
+  if (!row) throw appError("IDEMPOTENCY_IN_FLIGHT");
+  if (row.fingerprint !== fingerprint) throw appError("IDEMPOTENCY_KEY_REUSED");
+  return { subject: row.subject, result: row.result };
 }
 
 /** What a unit of work has done, to be written beside its rows. */
@@ -71,11 +92,22 @@ export interface WorkRecord<Result> {
   idempotencyTtlHours: number;
 }
 
-/** Writes events and idempotency record, in one round trip. @throws IDEMPOTENCY_IN_FLIGHT */
+const WRITE = {
+  name: "unit-of-work.write",
+  text: `
+    WITH appended AS (
+      INSERT INTO events.outbox (id, type, subject, data, changed_fields, actor, request_id, occurred_at)
+      SELECT id, type, subject, data, changed_fields, $1, $2, $3
+      FROM jsonb_to_recordset($4) AS event (id uuid, type text, subject uuid, data jsonb, changed_fields text[])
+    )
+    INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
+    VALUES ($1, $5, $6, $7, $8, $9, $10)`,
+};
+
+/** Writes the events and the result of a unit of work. */
 export async function write<Result>(
-  database: Database,
+  transaction: DatabaseTransaction,
   { request, requestId, outcome, events, now, idempotencyTtlHours }: WorkRecord<Result>,
-  transaction: Transaction,
 ): Promise<void> {
   const rows = events.map(({ type, data, changedFields }) => ({
     id: newId(),
@@ -84,67 +116,37 @@ export async function write<Result>(
     data,
     changed_fields: changedFields,
   }));
-  const [row] = await database.primary.query<{ written: number }>(
-    `WITH appended AS (
-       INSERT INTO events.outbox (id, type, subject, data, changed_fields, actor, request_id, occurred_at)
-       SELECT id, type, subject, data, changed_fields, $1, $2, $3
-       FROM jsonb_to_recordset($4::jsonb)
-         AS event (id uuid, type text, subject uuid, data jsonb, changed_fields text[])
-     ), kept AS (
-       INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
-       VALUES ($1, $5, $6, $7, $8, $9, $3::timestamptz + make_interval(hours => $10))
-       ON CONFLICT (principal, action, key) DO UPDATE
-         SET fingerprint = excluded.fingerprint, result = excluded.result, subject = excluded.subject,
-             expires_at = excluded.expires_at
-         WHERE idempotency.expires_at <= now()
-       RETURNING 1
-     )
-     SELECT count(*)::integer AS written FROM kept`,
-    {
-      bind: [
-        request.principal,
-        requestId,
-        now,
-        JSON.stringify(rows),
-        request.action,
-        request.key,
-        request.fingerprint,
-        JSON.stringify(outcome.result),
-        outcome.subject,
-        idempotencyTtlHours,
-      ],
-      type: QueryTypes.SELECT,
-      transaction,
-    },
-  );
-  // The first request has committed since `claim` looked: take everything back, a retry will find its result.
-  if (row?.written !== 1) throw appError("IDEMPOTENCY_IN_FLIGHT");
+  await transaction.query(WRITE, [
+    request.principal,
+    requestId,
+    now,
+    JSON.stringify(rows),
+    request.action,
+    request.key,
+    request.fingerprint,
+    JSON.stringify(outcome.result),
+    outcome.subject,
+    new Date(now.getTime() + idempotencyTtlHours * HOUR_MS),
+  ]);
 }
 
+const FORGET = { name: "unit-of-work.forget", text: "DELETE FROM events.idempotency WHERE subject = $1" };
+
 /** Deletes every result that is kept for replay and is about this resource. */
-export async function forgetResultsAbout(
-  database: Database,
-  subject: string,
-  transaction: Transaction,
-): Promise<void> {
-  await database.primary.query("DELETE FROM events.idempotency WHERE subject = $1", {
-    bind: [subject],
-    transaction,
-  });
+export async function forgetResultsAbout(transaction: DatabaseTransaction, subject: string): Promise<void> {
+  await transaction.query(FORGET, [subject]);
 }
 
 const PURGE_BATCH = 1000;
+const PURGE = {
+  text: `DELETE FROM events.idempotency WHERE ctid IN
+    (SELECT ctid FROM events.idempotency WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING 1`,
+};
 
 /** Deletes every idempotency record whose time is over. */
 export async function deleteExpiredResults(database: Database): Promise<void> {
   let deleted: number;
   do {
-    const rows = await database.primary.query(
-      `DELETE FROM events.idempotency WHERE ctid IN
-         (SELECT ctid FROM events.idempotency WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)
-       RETURNING 1`,
-      { bind: [PURGE_BATCH], type: QueryTypes.SELECT },
-    );
-    deleted = rows.length;
+    deleted = (await database.query(PURGE, [PURGE_BATCH])).length;
   } while (deleted === PURGE_BATCH);
 }

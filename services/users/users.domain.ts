@@ -79,6 +79,11 @@ export function changesTo(record: UserRecord, wanted: UserChanges): RecordChange
   );
 }
 
+/** The next version of a record. */
+export function applyChanges(record: UserRecord, changes: RecordChanges, now: Date): UserRecord {
+  return { ...record, ...changes, version: record.version + 1, updatedAt: now };
+}
+
 /**
  * Checks that a record is there for a change and has one of the versions that the client expects.
  *

@@ -1,10 +1,11 @@
 import DataLoader from "dataloader";
-import { QueryTypes, type ModelStatic, type Model, type Transaction } from "sequelize";
+import type { Model, ModelStatic } from "sequelize";
 import type { CursorPosition } from "../../lib/cursor.ts";
+import type { DatabaseTransaction, Statement } from "../../lib/database-connection.ts";
 import type { Database } from "../../lib/database.ts";
 import { violatesUnique } from "../../lib/database-errors.ts";
 import type { UserSort } from "./users.contract.ts";
-import type { RecordChanges, UserFilter, UserRecord } from "./users.domain.ts";
+import type { UserFilter, UserRecord } from "./users.domain.ts";
 import { emailTaken } from "./users.errors.ts";
 
 type UserModel = ModelStatic<Model<UserRecord & Record<string, unknown>>>;
@@ -21,27 +22,69 @@ interface SortColumn {
   valueOf(record: UserRecord): string;
 }
 
-const createdAt = {
+const BY_CREATED_AT = {
   expression: "created_at",
   type: "timestamptz",
   valueOf: (record: UserRecord) => record.createdAt.toISOString(),
 };
-const lastName = {
+const BY_LAST_NAME = {
   expression: `last_name COLLATE "und-x-icu"`,
   type: "text",
   valueOf: (record: UserRecord) => record.lastName,
 };
 
 const SORTS: Readonly<Record<UserSort, SortColumn>> = {
-  createdAt: { ...createdAt, direction: "ASC" },
-  "-createdAt": { ...createdAt, direction: "DESC" },
-  lastName: { ...lastName, direction: "ASC" },
-  "-lastName": { ...lastName, direction: "DESC" },
+  createdAt: { ...BY_CREATED_AT, direction: "ASC" },
+  "-createdAt": { ...BY_CREATED_AT, direction: "DESC" },
+  lastName: { ...BY_LAST_NAME, direction: "ASC" },
+  "-lastName": { ...BY_LAST_NAME, direction: "DESC" },
 };
 
-const COLUMNS = `id, email, first_name AS "firstName", last_name AS "lastName", nickname, country, bio,
-  image_urls AS "imageUrls", avatar_url AS "avatarUrl", role, status, version,
-  created_at AS "createdAt", updated_at AS "updatedAt", deleted_at AS "deletedAt"`;
+/** The column of each field. */
+const COLUMN_OF: Readonly<Record<keyof UserRecord, string>> = {
+  id: "id",
+  email: "email",
+  firstName: "first_name",
+  lastName: "last_name",
+  nickname: "nickname",
+  country: "country",
+  bio: "bio",
+  imageUrls: "image_urls",
+  avatarUrl: "avatar_url",
+  role: "role",
+  status: "status",
+  version: "version",
+  createdAt: "created_at",
+  updatedAt: "updated_at",
+  deletedAt: "deleted_at",
+};
+const FIELDS = Object.keys(COLUMN_OF) as (keyof UserRecord)[];
+const COLUMNS = Object.values(COLUMN_OF).join(", ");
+const PARAMETERS = FIELDS.map((_field, index) => `$${index + 1}`).join(", ");
+
+/** A row under the names of the fields. */
+const ROW = FIELDS.map((field) => `${COLUMN_OF[field]} AS "${field}"`).join(", ");
+
+const FIND = { name: "users.find", text: `SELECT ${ROW} FROM users.users WHERE id = ANY($1)` };
+const LOCK = { name: "users.lock", text: `SELECT ${ROW} FROM users.users WHERE id = $1 FOR UPDATE` };
+
+const INSERT = { name: "users.insert", text: `INSERT INTO users.users (${COLUMNS}) VALUES (${PARAMETERS})` };
+const UPDATE = {
+  name: "users.update",
+  text: `UPDATE users.users SET (${COLUMNS}) = ROW (${PARAMETERS}) WHERE id = $1`,
+};
+
+/** In the order of the columns. */
+const valuesOf = (record: UserRecord): unknown[] => FIELDS.map((field) => record[field]);
+
+/** A page to be read. */
+interface ListQuery {
+  filter: UserFilter;
+  sort: UserSort;
+  /** Where the page before ended. */
+  after: CursorPosition | undefined;
+  limit: number;
+}
 
 /** The only access to the table of users. */
 export class UsersRepository {
@@ -66,10 +109,7 @@ export class UsersRepository {
   }
 
   async #findMany(ids: readonly string[]): Promise<(UserRecord | null)[]> {
-    const records = await this.#database.primary.query<UserRecord>(
-      `SELECT ${COLUMNS} FROM users.users WHERE id = ANY($1::uuid[])`,
-      { bind: [ids], type: QueryTypes.SELECT },
-    );
+    const records = await this.#database.query<UserRecord>(FIND, [ids]);
     const byId = new Map(records.map((record) => [record.id, record]));
     return ids.map((id) => byId.get(id) ?? null);
   }
@@ -81,48 +121,33 @@ export class UsersRepository {
   }
 
   /** Up to `limit` users after `after`, from a replica unless `fresh`. */
-  async list(
-    query: { filter: UserFilter; sort: UserSort; after: CursorPosition | undefined; limit: number },
-    options: { fresh: boolean },
-  ): Promise<UserRecord[]> {
-    const { sql, bind } = listQuery(query);
-    return this.#database.read(options, (server) =>
-      server.query<UserRecord>(sql, { bind, type: QueryTypes.SELECT }),
-    );
+  list(query: ListQuery, options: { fresh: boolean }): Promise<UserRecord[]> {
+    const { statement, values } = listStatement(query);
+    return this.#database.read<UserRecord>(options, statement, values);
   }
 
   /** The user with this id, deleted ones too; nobody else changes it until the transaction ends. */
-  async lock(id: string, transaction: Transaction): Promise<UserRecord | null> {
-    const record = await this.#model.findByPk(id, { transaction, lock: transaction.LOCK.UPDATE, raw: true });
-    return record as unknown as UserRecord | null;
+  async lock(id: string, transaction: DatabaseTransaction): Promise<UserRecord | null> {
+    const [record] = await transaction.query<UserRecord>(LOCK, [id]);
+    return record ?? null;
   }
 
   /** @throws EMAIL_TAKEN */
-  async insert(record: UserRecord, transaction: Transaction): Promise<void> {
-    await refuseTakenEmail(this.#model.create({ ...record }, { transaction, returning: false }));
+  async insert(record: UserRecord, transaction: DatabaseTransaction): Promise<void> {
+    await refuseTakenEmail(transaction.query(INSERT, valuesOf(record)));
   }
 
   /**
-   * Writes the changes and the next version of a record that the transaction has locked.
+   * Writes a record that the transaction has locked.
    *
    * @throws EMAIL_TAKEN
    */
-  async update(
-    current: UserRecord,
-    changes: RecordChanges,
-    now: Date,
-    transaction: Transaction,
-  ): Promise<UserRecord> {
-    const next = { ...current, ...changes, version: current.version + 1, updatedAt: now };
-    const { version, updatedAt } = next;
-    await refuseTakenEmail(
-      this.#model.update({ ...changes, version, updatedAt }, { where: { id: current.id }, transaction }),
-    );
-    return next;
+  async update(record: UserRecord, transaction: DatabaseTransaction): Promise<void> {
+    await refuseTakenEmail(transaction.query(UPDATE, valuesOf(record)));
   }
 
   /** Removes the row for good. */
-  async remove(id: string, transaction: Transaction): Promise<void> {
+  async remove(id: string, { forModels: transaction }: DatabaseTransaction): Promise<void> {
     await this.#model.destroy({ where: { id }, transaction });
   }
 }
@@ -141,12 +166,12 @@ async function refuseTakenEmail<T>(write: Promise<T>): Promise<T> {
 }
 
 /** Keyset pagination: each page is one range of an index, however far into the list it is. */
-function listQuery({ filter, sort, after, limit }: Parameters<UsersRepository["list"]>[0]): {
-  sql: string;
-  bind: unknown[];
+function listStatement({ filter, sort, after, limit }: ListQuery): {
+  statement: Statement;
+  values: unknown[];
 } {
-  const bind: unknown[] = [];
-  const parameter = (value: unknown): string => `$${bind.push(value)}`;
+  const values: unknown[] = [];
+  const parameter = (value: unknown): string => `$${values.push(value)}`;
   const { expression, type, direction } = SORTS[sort];
 
   const conditions = [filter.status === "deleted" ? "deleted_at IS NOT NULL" : "deleted_at IS NULL"];
@@ -167,9 +192,12 @@ function listQuery({ filter, sort, after, limit }: Parameters<UsersRepository["l
     );
   }
 
-  const sql = `SELECT ${COLUMNS} FROM users.users WHERE ${conditions.join(" AND ")}
+  const text = `SELECT ${ROW} FROM users.users WHERE ${conditions.join(" AND ")}
     ORDER BY ${expression} ${direction}, id ${direction} LIMIT ${parameter(limit)}`;
-  return { sql, bind };
+  // With filters the best plan depends on their values, so only the plain list is planned once.
+  const isPlain = Object.keys(filter).length === 0;
+  const name = `users.list ${sort} ${after ? "next" : "first"}`;
+  return { statement: isPlain ? { name, text } : { text }, values };
 }
 
 function prefixCondition(pattern: string): string {

@@ -66,7 +66,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         handler(ctx: Params<"users.create">) {
           return this.unitOfWork(ctx, async (work) => {
             const record = domain.createUser(ctx.params, work.now);
-            await this.repository.insert(record, work.transaction);
+            work.transaction.enlist(this.repository.insert(record, work.transaction));
             const result = domain.toUser(record);
             const changedFields = Object.keys(domain.toProfile(ctx.params));
             work.record({ type: "user-created_v1", data: result, changedFields });
@@ -181,7 +181,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             const record = await this.repository.lock(id, work.transaction);
             domain.requireUser(record, id, expectedVersions);
             await this.repository.remove(id, work.transaction);
-            await work.forgetResultsAbout(id);
+            work.forgetResultsAbout(id);
             work.record({
               type: "user-erased_v1",
               data: { id, version: record.version + 1 },
@@ -201,7 +201,8 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
           const { record, changes, event } = change(current, work);
           if (Object.keys(changes).length === 0) return { subject: id, result: domain.toUser(record) };
 
-          const next = await this.repository.update(record, changes, work.now, work.transaction);
+          const next = domain.applyChanges(record, changes, work.now);
+          work.transaction.enlist(this.repository.update(next, work.transaction));
           const result = domain.toUser(next);
           work.record({ type: event, data: result, changedFields: Object.keys(changes) });
           return { subject: id, result };

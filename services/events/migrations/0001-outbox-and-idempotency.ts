@@ -34,4 +34,25 @@ export const sql = `
 
   CREATE INDEX idempotency_by_expiry ON events.idempotency (expires_at);
   CREATE INDEX idempotency_by_subject ON events.idempotency (subject);
+
+  -- Makes a request the caller's until its transaction ends. Raises RC001 while another transaction has it, and RC002
+  -- when it is done. The statements of a function see what was committed before each of them, so a request that ends
+  -- between the lock and the look is seen.
+  CREATE FUNCTION events.claim(for_principal text, for_action text, for_key text) RETURNS void
+  LANGUAGE plpgsql AS $$
+  DECLARE
+    expiry timestamptz;
+  BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended(concat_ws(E'\\n', for_principal, for_action, for_key), 0)) THEN
+      RAISE EXCEPTION 'the request is in flight' USING ERRCODE = 'RC001';
+    END IF;
+    SELECT expires_at INTO expiry FROM events.idempotency
+      WHERE principal = for_principal AND action = for_action AND key = for_key;
+    IF expiry > now() THEN
+      RAISE EXCEPTION 'the request is done' USING ERRCODE = 'RC002';
+    ELSIF expiry IS NOT NULL THEN
+      DELETE FROM events.idempotency
+        WHERE principal = for_principal AND action = for_action AND key = for_key;
+    END IF;
+  END $$;
 `;
