@@ -87,7 +87,7 @@ async function runUnitOfWork<Result>(
   refuseWhenLate(ctx);
   const request = requestOf(ctx);
   try {
-    const { subject, result } = await database.transaction(async (transaction) => {
+    const { subject, result, isNew } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
       transaction.enlist(claimed);
       const work = new PendingWork(transaction);
@@ -103,7 +103,7 @@ async function runUnitOfWork<Result>(
       );
       return outcome;
     });
-    await invalidate(ctx.broker, cachedReads(subject));
+    if (!isNew) await invalidate(ctx.broker, cachedReads(subject));
     return result;
   } catch (error) {
     if (!isDone(error)) throw error;

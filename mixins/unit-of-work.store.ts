@@ -31,6 +31,8 @@ export interface Outcome<Result> {
   /** Id of the resource that was changed or, if nothing had to change, looked at. */
   subject: string;
   result: Result;
+  /** The resource did not exist before, so no cache can hold it. */
+  isNew?: boolean;
 }
 
 const CLAIM = { name: "unit-of-work.claim", text: "SELECT events.claim($1, $2, $3)" };

@@ -70,7 +70,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             const result = domain.toUser(record);
             const changedFields = Object.keys(domain.toProfile(ctx.params));
             work.record({ type: "user-created_v1", data: result, changedFields });
-            return { subject: record.id, result };
+            return { subject: record.id, result, isNew: true };
           });
         },
       },
