@@ -33,3 +33,24 @@ type BaseType<Rule> = Rule extends { type: "enum"; values: readonly (infer Value
           : Rule extends { type: "boolean" }
             ? boolean
             : unknown;
+
+const RULE_TYPES = [
+  "array",
+  "boolean",
+  "email",
+  "enum",
+  "number",
+  "object",
+  "string",
+  "url",
+  "uuid",
+] as const;
+
+/**
+ * Options that make fastest-validator agree with {@link Infer}. By itself it takes null for every optional field, and
+ * a handler would meet a value that its type rules out.
+ */
+export const VALIDATOR_OPTIONS = {
+  considerNullAsAValue: true,
+  defaults: Object.fromEntries(RULE_TYPES.map((type) => [type, { nullable: false }])),
+};
