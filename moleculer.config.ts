@@ -38,9 +38,10 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
 
     // Without it a call to a node that has died waits for ever.
     requestTimeout: config.REQUEST_TIMEOUT_MS,
-    // A dead node is out of the registry after 6 s instead of 15 s. Even a node that is busy for a second stays in.
-    heartbeatInterval: 2,
-    heartbeatTimeout: 6,
+    // A dead node is out of the registry 4 to 7 s after its last heartbeat, as the timeout is also the interval at
+    // which Moleculer looks, and its calls go elsewhere before their second timeout. A node that is busy for 2 s stays.
+    heartbeatInterval: 1,
+    heartbeatTimeout: 3,
     // On for every action, writes too: each of those runs under an idempotency key, at most once. Short, because a
     // client waits; the second attempt goes to another node, the third is past a hand-over.
     retryPolicy: {
