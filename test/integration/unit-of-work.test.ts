@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
 import { call } from "../../lib/contracts.ts";
-import { refuseEventsOf, storedEvents } from "../support/outbox.ts";
+import { refuseEventsOf, storedEvents } from "../support/stored-rows.ts";
 import { ask, withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
 import { startTestNodes, startUsersPair, type TestNodes } from "../support/test-nodes.ts";

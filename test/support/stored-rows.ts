@@ -1,4 +1,5 @@
 import type { DomainEventMap } from "../../lib/contracts.ts";
+import type { User } from "../../services/users/users.contract.ts";
 import type { TestNodes } from "./test-nodes.ts";
 
 /** A row of the outbox. */
@@ -21,6 +22,23 @@ export function storedEvents({ sql }: Pick<TestNodes, "sql">, subject?: string):
     [subject],
   );
 }
+
+/** The users whose address contains `part`, as a caller would see them, deleted ones too. */
+export async function storedUsers({ sql }: Pick<TestNodes, "sql">, part: string): Promise<User[]> {
+  const rows = await sql<{ user: User }>(
+    `SELECT jsonb_build_object(
+       'id', id, 'email', email, 'firstName', first_name, 'lastName', last_name, 'nickname', nickname,
+       'country', country, 'bio', bio, 'imageUrls', image_urls, 'avatarUrl', avatar_url, 'role', role,
+       'status', CASE WHEN deleted_at IS NULL THEN status ELSE 'deleted' END, 'version', version,
+       'createdAt', to_char(created_at AT TIME ZONE 'UTC', '${ISO_8601}'),
+       'updatedAt', to_char(updated_at AT TIME ZONE 'UTC', '${ISO_8601}')) AS user
+     FROM users.users WHERE strpos(email, $1) > 0`,
+    [part],
+  );
+  return rows.map(({ user }) => user);
+}
+
+const ISO_8601 = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"';
 
 /** Makes PostgreSQL refuse every event of a request whose id begins with `prefix`, when its row has been changed. */
 export async function refuseEventsOf({ sql }: Pick<TestNodes, "sql">, prefix: string): Promise<void> {
