@@ -17,6 +17,8 @@ const base = {
 const servers = {
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
+  // Starting a server takes half a second here, and ten times that on a machine that is busy.
+  testTimeout: 30_000,
 };
 
 /** @param {string} name @param {object} [extra] */

@@ -67,9 +67,14 @@ async function waysForNewData(): Promise<Way[]> {
 }
 
 function asUser(owner: User): Way {
-  const privilege = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"];
-  const prefix = ["setpriv", `--reuid=${owner.uid}`, `--regid=${owner.gid}`, "--clear-groups", ...privilege];
-  return { prefix, owner };
+  const identity = [`--reuid=${owner.uid}`, `--regid=${owner.gid}`, "--clear-groups"];
+  // Without the secure bit access(2), with which initdb looks for its programs, would not regard the privilege.
+  const privilege = [
+    "--inh-caps=+dac_override",
+    "--ambient-caps=+dac_override",
+    "--securebits=+no_setuid_fixup",
+  ];
+  return { prefix: ["setpriv", ...identity, ...privilege], owner };
 }
 
 /** The user `postgres` of this system, else `nobody`. It has to be a known one: initdb looks up its name. */

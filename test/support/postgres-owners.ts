@@ -22,18 +22,17 @@ export interface TestUser {
 const NOBODY = 65534;
 const ownUid = process.getuid?.() ?? NOBODY;
 
-/** The ordinary user. As root that is `nobody`, who may read everything because the checkout may be root's alone. */
-export const ordinaryUser: TestUser = {
-  name: "an ordinary user",
-  uid: ownUid === 0 ? NOBODY : ownUid,
-  prefix:
-    ownUid === 0
-      ? ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"].concat([
-          "--inh-caps=+dac_read_search",
-          "--ambient-caps=+dac_read_search",
-        ])
-      : [],
-};
+/** As `nobody`, who keeps root's privilege to read everything, because the checkout may be root's alone. */
+const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"].concat(
+  ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"],
+  // Without it access(2) would not regard the privilege.
+  "--securebits=+no_setuid_fixup",
+);
+
+export const ordinaryUser: TestUser =
+  ownUid === 0
+    ? { name: "an ordinary user", uid: NOBODY, prefix: AS_NOBODY }
+    : { name: "an ordinary user", uid: ownUid, prefix: [] };
 
 const root: TestUser = { name: "root", uid: 0, prefix: [] };
 
