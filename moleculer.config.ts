@@ -6,6 +6,7 @@ import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
+import { trackingMiddleware } from "./broker/tracking.middleware.ts";
 import type { Config } from "./lib/config.ts";
 import type { DependencyMonitor } from "./lib/dependency-monitor.ts";
 import { VALIDATOR_OPTIONS } from "./lib/validation.ts";
@@ -71,6 +72,7 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
       circuitBreakerProbeMiddleware,
       natsLinkMiddleware(natsMonitor),
       natsBatchMiddleware,
+      trackingMiddleware,
       requestLogMiddleware,
     ],
   };
