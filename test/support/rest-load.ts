@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { newUser, RestClient, type RestResponse, type UserBody } from "./rest-client.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** A write that can be told apart from every other one, also in the database. */
 export interface Write {
@@ -76,6 +77,25 @@ export function startLoad(url: string, options: LoadOptions = {}): Load {
       return records;
     },
   };
+}
+
+/** Waits until the load has had so many more answers. */
+export async function untilMoreRequests(load: Load, count: number): Promise<void> {
+  const target = load.records.length + count;
+  await waitFor(() => load.records.length >= target, {
+    description: `${count} more requests`,
+    timeoutMs: 20_000,
+  });
+}
+
+/** Requests without an answer, and those with an answer that is an error. */
+export function failuresOf(records: readonly LoadRecord[]): LoadRecord[] {
+  return records.filter(({ status }) => status === 0 || status >= 400);
+}
+
+/** Whether a failure says, as a problem document, that something is away for now. */
+export function isUnavailable({ status, contentType }: LoadRecord): boolean {
+  return (status === 503 || status === 504) && contentType === "application/problem+json";
 }
 
 /** Sends a write once more, with the same key. */

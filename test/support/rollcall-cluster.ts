@@ -6,24 +6,25 @@ import { runRollcall, startRollcall, type Rollcall } from "./rollcall-process.ts
 import type { TestServer } from "./server-process.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** Rollcall in distributed mode: one gateway and nodes of users, each a process, on private servers. */
+/** Rollcall in distributed mode: a gateway and a node of users, each a process, on private servers. */
 export interface Cluster {
   readonly postgres: TestPostgres;
   readonly nats: TestServer;
   readonly redis: TestServer;
   readonly gateway: Rollcall;
+  readonly users: Rollcall;
   /** Of the gateway. */
   readonly url: string;
   readonly client: RestClient;
-  /** Starts one more node of users. */
+  /** Starts one more node of users; the gateway sends calls to it from now on. */
   addUsersNode(): Promise<Rollcall>;
   /** Starts one more gateway. */
   addGateway(): Promise<Rollcall>;
   stop(): Promise<void>;
 }
 
-/** Starts the servers, migrates the database and starts a gateway and `usersNodes` nodes of users. */
-export async function startCluster({ usersNodes = 1 }: { usersNodes?: number } = {}): Promise<Cluster> {
+/** Starts the servers, migrates the database and starts a gateway and a node of users. */
+export async function startCluster(): Promise<Cluster> {
   const [postgres, nats, redis] = await Promise.all([startPostgres(), startNats(), startRedis()]);
   const nodes: Rollcall[] = [];
   const stop = async (): Promise<void> => {
@@ -49,20 +50,29 @@ export async function startCluster({ usersNodes = 1 }: { usersNodes?: number } =
       env: { DATABASE_URL: postgres.url },
     });
     if (migration.exitCode !== 0) throw new Error(`The migration failed: ${migration.output}`);
-    const usersNode = (): Promise<Rollcall> => start({ SERVICES: "users" });
-    const gatewayNode = (): Promise<Rollcall> => start({ SERVICES: "api" });
-    const [gateway] = await Promise.all([gatewayNode(), ...Array.from({ length: usersNodes }, usersNode)]);
+    const addGateway = (): Promise<Rollcall> => start({ SERVICES: "api" });
+    const gateway = await addGateway();
+    const addUsersNode = async (): Promise<Rollcall> => {
+      const id = `users-${nodes.length}`;
+      const node = await start({ SERVICES: "users", NODE_ID: id });
+      await waitFor(() => gateway.log.some(({ msg }) => msg === `Node '${id}' connected.`), {
+        description: `the gateway to know ${id}`,
+      });
+      return node;
+    };
+    const users = await addUsersNode();
     const client = new RestClient(gateway.url);
-    await untilReady(client);
+    await untilReady(gateway.url);
     return {
       postgres,
       nats,
       redis,
       gateway,
+      users,
       url: gateway.url,
       client,
-      addUsersNode: usersNode,
-      addGateway: gatewayNode,
+      addUsersNode,
+      addGateway,
       stop: async () => {
         client.close();
         await stop();
@@ -75,9 +85,14 @@ export async function startCluster({ usersNodes = 1 }: { usersNodes?: number } =
 }
 
 /** Waits until a gateway says that it can serve. */
-export async function untilReady(client: RestClient, timeoutMs = 10_000): Promise<void> {
-  await waitFor(async () => (await client.get("/health/ready")).status === 200, {
-    description: "the gateway to be ready",
-    timeoutMs,
-  });
+export async function untilReady(url: string, timeoutMs = 10_000): Promise<void> {
+  const client = new RestClient(url);
+  try {
+    await waitFor(async () => (await client.get("/health/ready")).status === 200, {
+      description: "the gateway to be ready",
+      timeoutMs,
+    });
+  } finally {
+    client.close();
+  }
 }

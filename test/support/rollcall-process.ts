@@ -31,6 +31,7 @@ export interface RollcallOptions {
 /** A process of Rollcall, seen from outside. */
 export interface Rollcall {
   readonly pid: number;
+  readonly isRunning: boolean;
   /** Address of its gateway. Throws until it was printed. */
   readonly url: string;
   /** Everything it has printed. */
@@ -76,14 +77,18 @@ export function launchRollcall({
   const closed = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
   const ended = closed.then(([exitCode, signal]) => ({ exitCode, signal }));
   const pid = child.pid ?? 0;
+  const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
   const end = (signal: NodeJS.Signals): Promise<Ended> => {
-    if (child.exitCode === null && child.signalCode === null) signalAll([pid], signal);
+    if (isRunning()) signalAll([pid], signal);
     return ended;
   };
 
   return {
     pid,
     ended,
+    get isRunning() {
+      return isRunning();
+    },
     get output() {
       return output;
     },
@@ -108,19 +113,17 @@ export function launchRollcall({
  */
 export async function startRollcall(options: RollcallOptions = {}): Promise<Rollcall> {
   const node = launchRollcall(options);
-  let hasEnded = false;
-  void node.ended.then(() => (hasEnded = true));
   const isUp = (): boolean => {
     const started = node.log.find(({ msg }) => msg === "node started");
     const services = (started?.["services"] ?? []) as string[];
     return started !== undefined && (!services.includes("api") || node.output.includes("Press Ctrl-C"));
   };
   try {
-    await waitFor(() => hasEnded || isUp(), {
+    await waitFor(() => !node.isRunning || isUp(), {
       description: "the node to start",
       timeoutMs: START_TIMEOUT_MS,
     });
-    if (hasEnded) throw new Error("The node ended instead of starting");
+    if (!node.isRunning) throw new Error("The node ended instead of starting");
   } catch (cause) {
     await node.kill();
     throw new Error(`The node did not start. It printed: ${node.output}`, { cause });

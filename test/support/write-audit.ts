@@ -1,6 +1,7 @@
 import pg from "pg";
 
-import type { LoadRecord, Write } from "./rest-load.ts";
+import type { RestClient } from "./rest-client.ts";
+import { failuresOf, resend, type LoadRecord, type Write } from "./rest-load.ts";
 
 /** Which writes are not in the database exactly as often as the client may expect; all empty when all is well. */
 export interface WriteAudit {
@@ -12,6 +13,9 @@ export interface WriteAudit {
   readonly torn: readonly string[];
 }
 
+/** The audit of a system that has lost and doubled nothing. */
+export const NOTHING_WRONG: WriteAudit = { lost: [], doubled: [], torn: [] };
+
 interface Found {
   /** Rows of users by address. */
   readonly rows: ReadonlyMap<string, number>;
@@ -20,22 +24,46 @@ interface Found {
 }
 
 /** Looks up the writes of a load in the tables of users and of events. */
-export async function auditWrites(databaseUrl: string, records: readonly LoadRecord[]): Promise<WriteAudit> {
+export function auditWrites(databaseUrl: string, records: readonly LoadRecord[]): Promise<WriteAudit> {
+  const acknowledged = records.filter(({ status }) => status > 0 && status < 300);
+  return audit(databaseUrl, writesOf(acknowledged), writesOf(records));
+}
+
+/**
+ * Sends every write that has failed again, with its key, and then looks up all of them: each has to be there once,
+ * whether its first attempt was executed or not.
+ *
+ * @throws {Error} when one is refused now.
+ */
+export async function auditAfterResending(
+  databaseUrl: string,
+  client: RestClient,
+  records: readonly LoadRecord[],
+): Promise<WriteAudit> {
+  const failed = writesOf(failuresOf(records));
+  const answers = await Promise.all(failed.map((write) => resend(client, write)));
+  const refused = answers.find(({ status }) => status >= 300);
+  if (refused) throw new Error(`A write that was sent again was refused: ${refused.text}`);
+  return audit(databaseUrl, writesOf(records), writesOf(records));
+}
+
+async function audit(
+  databaseUrl: string,
+  expected: readonly Write[],
+  all: readonly Write[],
+): Promise<WriteAudit> {
   const found = await readWritten(databaseUrl);
-  const acknowledged = writesOf(records.filter(({ status }) => status > 0 && status < 300));
-  const all = writesOf(records);
   const eventsOf = ({ mark }: Write): number => found.events.get(mark) ?? 0;
   const rowsOf = ({ mark }: Write): number => found.rows.get(mark) ?? 0;
   const marks = (writes: readonly Write[]): string[] => writes.map(({ kind, mark }) => `${kind} ${mark}`);
   return {
-    lost: marks(acknowledged.filter((write) => eventsOf(write) === 0)),
+    lost: marks(expected.filter((write) => eventsOf(write) === 0)),
     doubled: marks(all.filter((write) => eventsOf(write) > 1 || rowsOf(write) > 1)),
     torn: marks(all.filter((write) => write.kind === "create" && eventsOf(write) !== rowsOf(write))),
   };
 }
 
-/** The writes among the records, each once. */
-export function writesOf(records: readonly LoadRecord[]): Write[] {
+function writesOf(records: readonly LoadRecord[]): Write[] {
   return records.flatMap(({ write }) => write ?? []);
 }
 

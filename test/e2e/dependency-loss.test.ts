@@ -1,0 +1,141 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+
+import { failuresOf, isUnavailable, startLoad, untilMoreRequests } from "../support/rest-load.ts";
+import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
+import { waitFor } from "../support/wait-for.ts";
+import { auditAfterResending, auditWrites, NOTHING_WRONG } from "../support/write-audit.ts";
+
+const STEADY_REQUESTS = 300;
+const REQUEST_TIMEOUT_MS = 4_000;
+
+let cluster: Cluster;
+const databaseUrl = (): string => cluster.postgres.url;
+
+beforeAll(async () => {
+  cluster = await startCluster();
+}, 60_000);
+
+afterEach(() => untilReady(cluster.url));
+
+afterAll(() => cluster.stop(), 30_000);
+
+describe("PostgreSQL", () => {
+  test("restarted under load, costs at most 10 s of 503s, and no write is lost or done twice", async () => {
+    const load = startLoad(cluster.url);
+    await untilMoreRequests(load, STEADY_REQUESTS);
+
+    const stoppedAt = performance.now();
+    await cluster.postgres.stop();
+    await untilMoreRequests(load, 40);
+    await cluster.postgres.restart();
+    await untilReady(cluster.url);
+    await untilMoreRequests(load, STEADY_REQUESTS);
+    const records = await load.stop();
+
+    const failures = failuresOf(records);
+    expect(failures.length).toBeGreaterThan(0);
+    expect(failures.filter(({ endedAt }) => endedAt > stoppedAt + 10_000)).toEqual([]);
+    expect(failures.filter(({ problem }) => problem !== "DATABASE_UNAVAILABLE")).toEqual([]);
+    expect(failures.filter(({ status }) => status !== 503)).toEqual([]);
+    expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
+    expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
+    expect([cluster.users.isRunning, cluster.gateway.isRunning]).toEqual([true, true]);
+  }, 60_000);
+
+  test("away, makes readiness false within 3 s but not liveness, and the log says when it is lost and back", async () => {
+    await cluster.postgres.stop();
+    await readinessIs(503, 3_000);
+
+    expect(await health("ready")).toMatchObject({
+      status: "down",
+      dependencies: { users: { status: "up" }, postgresql: { status: "down", latencyMs: null } },
+    });
+    expect(await health("live")).toEqual({ status: "up" });
+    expect(cluster.users.log).toContainEqual(lineAbout("postgresql", "error", "dependency lost"));
+
+    await cluster.postgres.restart();
+    await readinessIs(200, 5_000);
+    expect(cluster.users.log).toContainEqual(lineAbout("postgresql", "info", "dependency back"));
+  }, 30_000);
+});
+
+describe("NATS", () => {
+  test("killed under load, costs 503s and 504s within the request timeout until 5 s after it is back, and no write is lost or done twice", async () => {
+    const load = startLoad(cluster.url);
+    await untilMoreRequests(load, STEADY_REQUESTS);
+
+    await cluster.nats.kill();
+    await readinessIs(503, 3_000);
+    expect(await health("live")).toEqual({ status: "up" });
+    await untilMoreRequests(load, STEADY_REQUESTS);
+
+    await cluster.nats.restart();
+    await readinessIs(200, 5_000);
+    const recoveredAt = performance.now();
+    await untilMoreRequests(load, STEADY_REQUESTS);
+    const records = await load.stop();
+
+    const failures = failuresOf(records);
+    expect(failures.length).toBeGreaterThan(0);
+    expect(failures.filter((failure) => !isUnavailable(failure))).toEqual([]);
+    expect(failures.filter(({ startedAt }) => startedAt > recoveredAt)).toEqual([]);
+    expect(records.filter(({ startedAt, endedAt }) => endedAt - startedAt > REQUEST_TIMEOUT_MS)).toEqual([]);
+    expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
+    expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
+    expect(cluster.gateway.log).toContainEqual(lineAbout("nats", "error", "dependency lost"));
+    expect(cluster.gateway.log).toContainEqual(lineAbout("nats", "info", "dependency back"));
+  }, 60_000);
+});
+
+describe("Redis", () => {
+  test.each(["killed", "frozen"])(
+    "%s under load and back again, costs no request",
+    async (fault) => {
+      const load = startLoad(cluster.url);
+      await untilMoreRequests(load, STEADY_REQUESTS);
+
+      if (fault === "killed") await cluster.redis.kill();
+      else cluster.redis.freeze();
+      await untilHealthSays("redis", "down");
+      expect((await cluster.client.get("/health/ready")).status).toBe(200);
+      await untilMoreRequests(load, STEADY_REQUESTS);
+
+      await cluster.redis.restart();
+      await untilHealthSays("redis", "up");
+      await untilMoreRequests(load, STEADY_REQUESTS);
+      const records = await load.stop();
+
+      expect(failuresOf(records)).toEqual([]);
+      expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
+      expect(cluster.users.log).toContainEqual(lineAbout("redis", "error", "dependency lost"));
+    },
+    40_000,
+  );
+});
+
+async function readinessIs(status: number, timeoutMs: number): Promise<void> {
+  await waitFor(async () => (await cluster.client.get("/health/ready")).status === status, {
+    description: `readiness to be ${status}`,
+    timeoutMs,
+  });
+}
+
+async function health(kind: "live" | "ready"): Promise<unknown> {
+  return (await cluster.client.get(`/health/${kind}`)).json;
+}
+
+async function untilHealthSays(dependency: string, status: "up" | "down"): Promise<void> {
+  await waitFor(
+    async () => {
+      const { dependencies } = (await health("ready")) as {
+        dependencies: Record<string, { status: string }>;
+      };
+      return dependencies[dependency]?.status === status;
+    },
+    { description: `${dependency} to be ${status}` },
+  );
+}
+
+function lineAbout(dependency: string, level: string, msg: string): object {
+  return expect.objectContaining({ dependency, level, msg });
+}
