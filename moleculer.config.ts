@@ -1,4 +1,4 @@
-import { Validators, type BrokerOptions } from "moleculer";
+import type { BrokerOptions } from "moleculer";
 import type { Logger } from "pino";
 import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
@@ -7,9 +7,9 @@ import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import { trackingMiddleware } from "./broker/tracking.middleware.ts";
+import { Validator } from "./broker/validator.ts";
 import type { Config } from "./lib/config.ts";
 import type { DependencyMonitor } from "./lib/dependency-monitor.ts";
-import { VALIDATOR_OPTIONS } from "./lib/validation.ts";
 
 /** What the broker is made from. */
 export interface BrokerParts {
@@ -35,7 +35,7 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
     cacher: config.REDIS_URL
       ? new FailOpenRedisCacher({ url: config.REDIS_URL, ttlSeconds })
       : new MemoryCacher({ ttlSeconds }),
-    validator: new Validators.Fastest(VALIDATOR_OPTIONS),
+    validator: new Validator(),
 
     // Without it a call to a node that has died waits for ever.
     requestTimeout: config.REQUEST_TIMEOUT_MS,

@@ -74,26 +74,8 @@ function ownErrors(data: unknown, type: unknown): FieldError[] {
   return isErrorCode(type) ? ((data as { errors?: FieldError[] } | null | undefined)?.errors ?? []) : [];
 }
 
-/** One entry of what fastest-validator reports. */
-interface ValidatorError {
-  type: string;
-  field: string;
-  message: string;
-  actual?: unknown;
-}
-
-/** Translates the validator's report; unknown fields come from it as one entry and leave as one entry each. */
+/** What the validator found, without what the framework has added to it. */
 function validatorErrors(data: unknown): FieldError[] {
   if (!Array.isArray(data)) return [];
-  return (data as ValidatorError[]).flatMap(({ type, field, message, actual }) => {
-    if (type !== "objectStrict") return [{ field: field ?? "", rule: type, message }];
-    const prefix = field && field !== "$root" ? `${field}.` : "";
-    return String(actual)
-      .split(", ")
-      .map((name) => ({
-        field: `${prefix}${name}`,
-        rule: "unknown",
-        message: `'${name}' is not known here.`,
-      }));
-  });
+  return (data as FieldError[]).map(({ field, rule, message }) => ({ field, rule, message }));
 }
