@@ -67,13 +67,26 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
     tracing: false,
     // Signals are handled by our own ordered stop.
     skipProcessEventRegistration: true,
+    // Ours stand among Moleculer's, so the order is written out, from the handler of an action outwards.
+    internalMiddlewares: false,
     middlewares: [
-      idempotencyKeyMiddleware,
+      "ActionHook",
+      "Validator",
+      "Bulkhead",
+      "Cacher",
+      "ContextTracker",
+      "CircuitBreaker",
       circuitBreakerProbeMiddleware,
+      // Outside the circuit breaker: a lost connection says nothing of the endpoint that was called.
       natsLinkMiddleware(natsMonitor),
-      natsBatchMiddleware,
-      trackingMiddleware,
+      "Timeout",
+      idempotencyKeyMiddleware,
       requestLogMiddleware,
+      // An attempt is a call of its own, through everything in this list.
+      "Retry",
+      "ErrorHandler",
+      trackingMiddleware,
+      natsBatchMiddleware,
     ],
   };
 }

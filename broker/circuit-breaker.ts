@@ -10,9 +10,13 @@ interface CircuitState {
   cbTimer: NodeJS.Timeout | null;
 }
 
-/** A 4xx is an answer: the endpoint works. Anything else counts, also errors with codes such as "ECONNREFUSED". */
+/**
+ * A 4xx is an answer: the endpoint works. Anything else counts, also errors with codes such as "ECONNREFUSED", but not
+ * the loss of our own connection: with all circuits open, calls would go on failing after it is back.
+ */
 function isFailure(error: Error): boolean {
-  const { code } = error as { code?: unknown };
+  const { code, type } = error as { code?: unknown; type?: unknown };
+  if (type === "SERVICE_UNAVAILABLE") return false;
   return !(typeof code === "number" && code >= 400 && code < 500);
 }
 
