@@ -35,6 +35,16 @@ function decode(text: string, name: string): string {
 }
 
 /**
+ * For requests whose parameters are in the body: a query that had no effect would hide a mistake.
+ *
+ * @throws VALIDATION_FAILED that names every parameter
+ */
+export function refuseAll(query: Parameters): void {
+  const names = Object.keys(query);
+  if (names.length > 0) throw unknownFields(names);
+}
+
+/**
  * Joins what the path says with what the client gives in query or body.
  *
  * @throws VALIDATION_FAILED when the client names what only the path or a header may say

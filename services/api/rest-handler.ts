@@ -6,7 +6,7 @@ import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
 import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
-import { joinParameters, readIdempotencyKey, readQuery } from "./request-parameters.ts";
+import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
 import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
 import type { Method, RestRoute } from "./routes.ts";
 
@@ -62,13 +62,12 @@ async function execute(
   request: GatewayRequest,
 ): Promise<{ result: unknown; meta: ResponseMeta }> {
   const query = readQuery(request.originalUrl);
-  const fixed = { ...request.$params.params };
   const isRead = route.method === "GET";
-  if (!isRead) joinParameters({}, query);
+  if (!isRead) refuseAll(query);
 
   const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
   if (route.consumes && !body) throw appError("MALFORMED_BODY", { detail: "A body is required." });
-  const params = joinParameters({ ...query, ...body }, fixed);
+  const params = joinParameters(body ?? query, request.$params.params);
   const expectedVersions = route.takesIfMatch ? expectedVersionsOf(request.headers["if-match"]) : undefined;
   if (expectedVersions) params["expectedVersions"] = expectedVersions;
 
@@ -114,7 +113,7 @@ function sendResult({ route, format, request, response, result, meta }: Success)
     return;
   }
 
-  response.setHeader("Vary", "Accept");
+  response.appendHeader("Vary", "Accept");
   // Kept by clients only to be checked again with its ETag.
   response.setHeader("Cache-Control", "private, no-cache");
   if (representation.kind === "page") setLinks(request, response, result as { nextCursor: string | null });

@@ -1,0 +1,78 @@
+import type { AddressInfo } from "node:net";
+import type { Server } from "node:http";
+
+import type { ActionHandler, Context, ServiceBroker } from "moleculer";
+
+import type { Node } from "../../bootstrap/node.ts";
+import { loadConfig } from "../../lib/config.ts";
+import { createApiService } from "../../services/api/api.service.ts";
+import { RestClient } from "./rest-client.ts";
+import { silentLogger } from "./silent-logger.ts";
+import { createTestBroker } from "./test-broker.ts";
+
+/** A call that the gateway has made. */
+export interface GatewayCall {
+  readonly action: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly meta: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, unknown>>;
+}
+
+export interface TestGateway {
+  readonly client: RestClient;
+  readonly url: string;
+  /** The calls that it has made, in order. */
+  readonly calls: GatewayCall[];
+  stop(): Promise<void>;
+}
+
+/**
+ * The gateway, with a service `users` that does what the test says and checks nothing: for what the gateway itself
+ * makes of a request and of a result.
+ *
+ * @param results what each of its actions answers
+ */
+export async function startTestGateway(
+  results: Readonly<Record<string, unknown>>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<TestGateway> {
+  const config = loadConfig({ PORT: "0", DRAIN_DELAY_MS: "0", ...settings });
+  const calls: GatewayCall[] = [];
+  const broker = createTestBroker(settings);
+  const actions = Object.entries(results).map(([name, result]): [string, ActionHandler] => [
+    name,
+    ({ params, meta, headers }: Context<GatewayCall["params"], GatewayCall["meta"]>) => {
+      calls.push({ action: `users.${name}`, params, meta, headers });
+      return result;
+    },
+  ]);
+  broker.createService({ name: "users", actions: Object.fromEntries(actions) });
+  const node: Node = {
+    config,
+    log: silentLogger,
+    secret: "",
+    monitors: new Map(),
+    get database(): never {
+      throw new Error("The gateway has no database.");
+    },
+  };
+  broker.createService(createApiService(node) as never);
+  await broker.start();
+
+  const url = `http://127.0.0.1:${portOf(broker)}`;
+  const client = new RestClient(url);
+  return {
+    client,
+    url,
+    calls,
+    async stop() {
+      client.close();
+      await broker.stop();
+    },
+  };
+}
+
+function portOf(broker: ServiceBroker): number {
+  const { server } = broker.getLocalService("api") as unknown as { server: Server };
+  return (server.address() as AddressInfo).port;
+}
