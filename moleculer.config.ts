@@ -6,7 +6,6 @@ import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
-import { trackingMiddleware } from "./broker/tracking.middleware.ts";
 import { Validator } from "./broker/validator.ts";
 import type { Config } from "./lib/config.ts";
 import type { DependencyMonitor } from "./lib/dependency-monitor.ts";
@@ -74,18 +73,18 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
       "Validator",
       "Bulkhead",
       "Cacher",
-      "ContextTracker",
       "CircuitBreaker",
       circuitBreakerProbeMiddleware,
       // Outside the circuit breaker: a lost connection says nothing of the endpoint that was called.
       natsLinkMiddleware(natsMonitor),
       "Timeout",
+      // Outside the timeout: inside, a call that timed out would be tracked for ever, and a stop would wait for it.
+      "ContextTracker",
       idempotencyKeyMiddleware,
       requestLogMiddleware,
       // An attempt is a call of its own, through everything in this list.
       "Retry",
       "ErrorHandler",
-      trackingMiddleware,
       natsBatchMiddleware,
     ],
   };
