@@ -1,0 +1,73 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { temporaryDir } from "./test-run.ts";
+
+/** Commands of the README, and what it says that they print. */
+export interface ReadmeStep {
+  readonly commands: string;
+  /** Texts of the lines `# → text` after the commands. */
+  readonly promises: readonly string[];
+}
+
+/** A step that was run. */
+export interface StepOutcome extends ReadmeStep {
+  readonly output: string;
+}
+
+const ROOT = join(import.meta.dirname, "../..");
+const PROMISE = "# → ";
+
+/**
+ * The `sh` blocks of a section of the README, cut after each group of promises.
+ *
+ * @throws {Error} when there is no such section, or no block in it.
+ */
+export async function readmeSteps(heading: string): Promise<ReadmeStep[]> {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = readme.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? "";
+  const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+  if (blocks.length === 0) throw new Error(`README.md has no section "${heading}" with commands`);
+  return blocks.flatMap(stepsOf);
+}
+
+function stepsOf(block: string): ReadmeStep[] {
+  const steps: { commands: string; promises: string[] }[] = [];
+  for (const line of block.split("\n")) {
+    const last = steps.at(-1);
+    if (line.startsWith(PROMISE)) last?.promises.push(line.slice(PROMISE.length));
+    else if (last && last.promises.length === 0) last.commands += `\n${line}`;
+    else steps.push({ commands: line, promises: [] });
+  }
+  return steps.filter(({ commands }) => commands.trim() !== "");
+}
+
+/**
+ * Runs the steps one after the other in one bash, which stops at the first command that fails.
+ *
+ * @param env variables over those of this process
+ * @throws {Error} when a command fails, with what its step has printed.
+ */
+export async function runSteps(
+  steps: readonly ReadmeStep[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<StepOutcome[]> {
+  const dir = temporaryDir("readme");
+  const outputFile = (index: number): string => join(dir, `step-${index}.txt`);
+  const lines = steps.map(({ commands }, index) => `exec > '${outputFile(index)}' 2>&1\n${commands}`);
+  const script = join(dir, "steps.sh");
+  await writeFile(script, ["set -euo pipefail", ...lines, ""].join("\n"));
+
+  const bash = spawn("bash", [script], { cwd: ROOT, stdio: "ignore", env: { ...process.env, ...env } });
+  const [exitCode] = (await once(bash, "exit")) as [number | null];
+
+  const outputs = steps.map((_, index) => readFile(outputFile(index), "utf8").catch(() => undefined));
+  const printed = (await Promise.all(outputs)).filter((output) => output !== undefined);
+  if (exitCode !== 0) {
+    const failed = printed.length - 1;
+    throw new Error(`Exit code ${exitCode} of:\n${steps[failed]?.commands}\nIt printed:\n${printed[failed]}`);
+  }
+  return steps.map((step, index) => ({ ...step, output: printed[index] ?? "" }));
+}
