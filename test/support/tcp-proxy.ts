@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import { createConnection, createServer, type AddressInfo, type Socket } from "node:net";
+
+/** Stands in front of a server, for faults that a server cannot be made to have at an exact moment. */
+export interface TcpProxy {
+  /** The URL of the server, by way of the proxy. */
+  readonly url: string;
+  /** The next time the server sends `text`, the connection breaks instead. Settles when that has happened. */
+  loseAnswer(text: string): Promise<void>;
+  /** Breaks all connections and takes no new ones, as if the server had been killed. */
+  cut(): Promise<void>;
+  /** Takes connections again. */
+  mend(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Loss {
+  readonly text: string;
+  readonly done: () => void;
+}
+
+/** @param serverUrl with a host and a port */
+export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
+  const { hostname, port } = new URL(serverUrl);
+  const sockets = new Set<Socket>();
+  let loss: Loss | undefined;
+
+  const server = createServer((client) => {
+    const upstream = createConnection({ host: hostname, port: Number(port) });
+    const breakBoth = (): void => {
+      client.destroy();
+      upstream.destroy();
+    };
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      // What is wrong with one side, the other learns by its end.
+      socket.on("error", breakBoth).on("close", breakBoth);
+      socket.once("close", () => sockets.delete(socket));
+    }
+    client.on("data", (bytes: Buffer) => upstream.write(bytes));
+    upstream.on("data", (bytes: Buffer) => {
+      if (!loss || !bytes.includes(loss.text)) {
+        client.write(bytes);
+        return;
+      }
+      breakBoth();
+      loss.done();
+      loss = undefined;
+    });
+  });
+
+  const listen = async (ownPort: number): Promise<void> => {
+    server.listen(ownPort, "127.0.0.1");
+    await once(server, "listening");
+  };
+  const cut = async (): Promise<void> => {
+    if (!server.listening) return;
+    const closed = once(server, "close");
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  };
+  await listen(0);
+  const { port: ownPort } = server.address() as AddressInfo;
+  return {
+    url: Object.assign(new URL(serverUrl), { port: ownPort }).href,
+    loseAnswer: (text) => new Promise((resolve) => (loss = { text, done: resolve })),
+    cut,
+    mend: () => listen(ownPort),
+    stop: cut,
+  };
+}
