@@ -2,6 +2,7 @@ import type { Context, Service } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
+import { isCanonicalId } from "../../lib/ids.ts";
 import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
@@ -78,7 +79,8 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       get: {
         visibility: "published",
         params: contract.getUserParams,
-        cache: true,
+        // A user that is cached under one more key would stay there after a change.
+        cache: { enabled: (ctx: Context<{ id: unknown }>) => isCanonicalId(ctx.params.id) },
         async handler(ctx: Params<"users.get">) {
           const record = await this.repository.find(ctx.params.id);
           domain.requireLiveUser(record, ctx.params.id);
@@ -180,14 +182,14 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             const { id, expectedVersions } = ctx.params;
             const record = await this.repository.lock(id, work.transaction);
             domain.requireUser(record, id, expectedVersions);
-            await this.repository.remove(id, work.transaction);
-            work.forgetResultsAbout(id);
+            await this.repository.remove(record.id, work.transaction);
+            work.forgetResultsAbout(record.id);
             work.record({
               type: "user-erased_v1",
-              data: { id, version: record.version + 1 },
+              data: { id: record.id, version: record.version + 1 },
               changedFields: [],
             });
-            return { subject: id, result: null };
+            return { subject: record.id, result: null };
           });
         },
       },
@@ -196,16 +198,16 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     methods: {
       changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
         return this.unitOfWork(ctx, async (work) => {
-          const { id } = ctx.params;
-          const current = await this.repository.lock(id, work.transaction);
+          const current = await this.repository.lock(ctx.params.id, work.transaction);
           const { record, changes, event } = change(current, work);
-          if (Object.keys(changes).length === 0) return { subject: id, result: domain.toUser(record) };
+          const subject = record.id;
+          if (Object.keys(changes).length === 0) return { subject, result: domain.toUser(record) };
 
           const next = domain.applyChanges(record, changes, work.now);
           work.transaction.enlist(this.repository.update(next, work.transaction));
           const result = domain.toUser(next);
           work.record({ type: event, data: result, changedFields: Object.keys(changes) });
-          return { subject: id, result };
+          return { subject, result };
         });
       },
     },

@@ -1,0 +1,49 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import type { ServiceBroker } from "moleculer";
+
+import { call } from "../../lib/contracts.ts";
+import type { User } from "../../services/users/users.contract.ts";
+import { sharedServers } from "../support/shared-servers.ts";
+import { newUser } from "../support/rest-client.ts";
+import { startTestNodes, startUsersPair, type TestNodes } from "../support/test-nodes.ts";
+
+let nodes: TestNodes;
+let caller: ServiceBroker;
+let user: User;
+
+beforeAll(async () => {
+  nodes = await startTestNodes();
+  ({ caller } = await startUsersPair(nodes, { REDIS_URL: sharedServers().redisUrl }));
+});
+
+beforeEach(async () => {
+  user = await call(caller, "users.create", newUser());
+});
+
+afterAll(() => nodes.stop());
+
+const read = (id: string): Promise<User> => call(caller, "users.get", { id });
+
+describe("a cached user", () => {
+  test("is the changed one after a change under its id in capitals", async () => {
+    await read(user.id);
+    await call(caller, "users.update", { id: user.id.toUpperCase(), nickname: "Countess" });
+    await expect(read(user.id)).resolves.toMatchObject({ nickname: "Countess", version: 2 });
+  });
+
+  test("is the changed one when it is read by its id in capitals", async () => {
+    await read(user.id.toUpperCase());
+    await call(caller, "users.update", { id: user.id, nickname: "Countess" });
+    await expect(read(user.id.toUpperCase())).resolves.toMatchObject({ nickname: "Countess", version: 2 });
+  });
+
+  test("is gone when it was erased by its id in capitals", async () => {
+    await read(user.id);
+    await call(caller, "users.erase", { id: user.id.toUpperCase() });
+    await expect(read(user.id)).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
+    const [erased] = await nodes.sql<{ data: object }>(
+      "SELECT data FROM events.outbox WHERE type = 'user-erased_v1'",
+    );
+    expect(erased).toEqual({ data: { id: user.id, version: 2 } });
+  });
+});
