@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
+import type { NodeMetrics } from "./broker/metrics.ts";
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
@@ -15,10 +16,11 @@ export interface BrokerParts {
   config: Config;
   log: Logger;
   natsMonitor: DependencyMonitor;
+  metrics?: NodeMetrics | undefined;
 }
 
 /** The broker of a node. Everything that is not Moleculer's default has its reason here. */
-export function brokerOptions({ config, log, natsMonitor }: BrokerParts): BrokerOptions {
+export function brokerOptions({ config, log, natsMonitor, metrics }: BrokerParts): BrokerOptions {
   const { CACHE_TTL_SECONDS: ttlSeconds } = config;
   return {
     namespace: "rollcall",
@@ -82,6 +84,7 @@ export function brokerOptions({ config, log, natsMonitor }: BrokerParts): Broker
       "ContextTracker",
       idempotencyKeyMiddleware,
       requestLogMiddleware,
+      ...(metrics ? [metrics.middleware()] : []),
       // An attempt is a call of its own, through everything in this list.
       "Retry",
       "ErrorHandler",

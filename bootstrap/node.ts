@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { NodeMetrics } from "../broker/metrics.ts";
 import type { Config } from "../lib/config.ts";
 import type { Database } from "../lib/database.ts";
 import type { DependencyMonitor } from "../lib/dependency-monitor.ts";
@@ -11,6 +12,10 @@ export interface Node {
   readonly secret: string;
   /** Everything that the node itself depends on, by name. */
   readonly monitors: ReadonlyMap<string, DependencyMonitor>;
+  /** Undefined when the node has no METRICS_PORT. */
+  readonly metrics?: NodeMetrics | undefined;
+  /** From the moment at which the node is asked to stop. It still answers then, but wants no new work. */
+  isStopping(): boolean;
   /** @throws Error on a node none of whose services uses the database */
   readonly database: Database;
 }

@@ -1,6 +1,7 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import type { Logger } from "pino";
 import { FailOpenRedisCacher } from "../broker/cache.ts";
+import type { NodeMetrics } from "../broker/metrics.ts";
 import { natsConnectionOf } from "../broker/nats-link.ts";
 import type { Config, ServiceName } from "../lib/config.ts";
 import type { Database } from "../lib/database.ts";
@@ -36,6 +37,7 @@ export interface RunningNode {
 
 /** What has been started so far, each with the way to stop it; stopped in the opposite order. */
 class StopStack {
+  isStopping = false;
   #stops: (() => Promise<void>)[] = [];
 
   push(stop: () => Promise<void>): void {
@@ -43,6 +45,7 @@ class StopStack {
   }
 
   async stop(log: Logger): Promise<void> {
+    this.isStopping = true;
     for (const stop of this.#stops.splice(0).toReversed()) {
       // One part that cannot stop must not keep the others running.
       await stop().catch((error: unknown) => log.error({ err: error }, "a part of the node did not stop"));
@@ -92,11 +95,15 @@ async function start(
     : undefined;
   const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR));
 
+  const { METRICS_PORT } = config;
+  const metrics = METRICS_PORT === undefined ? undefined : await createMetrics(config.NODE_ID, database);
   const node: Node = {
     config,
     log,
     secret,
     monitors,
+    metrics,
+    isStopping: () => stack.isStopping,
     get database() {
       if (!database) throw new Error("No service of this node is declared to use the database.");
       return database;
@@ -130,12 +137,19 @@ async function startDatabase(
   return database;
 }
 
+async function createMetrics(nodeId: string, database: Database | undefined): Promise<NodeMetrics> {
+  const { NodeMetrics } = await import("../broker/metrics.ts");
+  const metrics = new NodeMetrics(nodeId);
+  if (database) metrics.watchPools(() => database.poolUsage());
+  return metrics;
+}
+
 async function startBroker(
   node: Node,
   stack: StopStack,
   monitors: Map<string, DependencyMonitor>,
 ): Promise<ServiceBroker> {
-  const { config, log } = node;
+  const { config, log, metrics } = node;
   const natsMonitor: DependencyMonitor = new DependencyMonitor({
     name: "nats",
     log,
@@ -145,7 +159,7 @@ async function startBroker(
       await connection.flush();
     },
   });
-  const broker = new ServiceBroker(brokerOptions({ config, log, natsMonitor }));
+  const broker = new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics }));
   const { cacher } = broker;
   const redisMonitor =
     cacher instanceof FailOpenRedisCacher
@@ -160,6 +174,10 @@ async function startBroker(
   for (const name of config.SERVICES) {
     const createSchema = await SERVICES[name].load();
     broker.createService(createSchema(node) as ServiceSchema);
+  }
+  if (metrics && config.METRICS_PORT !== undefined) {
+    const { createMetricsService } = await import("../services/metrics/metrics.service.ts");
+    broker.createService(createMetricsService(node, metrics, config.METRICS_PORT) as ServiceSchema);
   }
   stack.push(() => broker.stop());
   await broker.start();

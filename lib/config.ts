@@ -43,7 +43,14 @@ const originOf = z.string().refine((value) => URL.canParse(value) && new URL(val
  */
 const schema = z.object({
   PORT: wholeNumber(0, 65_535).prefault("3000").describe("TCP port of the REST gateway; 0 takes a free one."),
-  HOST: z.string().min(1).default("127.0.0.1").describe("Address the REST gateway listens on."),
+  HOST: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address the REST gateway and the metrics listen on."),
+  METRICS_PORT: wholeNumber(0, 65_535)
+    .optional()
+    .describe("TCP port for Prometheus and probes: /metrics, /health/live, /health/ready. Unset: none."),
   DATA_DIR: z.string().min(1).default("./data").describe("Folder for the data of embedded mode."),
   SERVICES: z
     .string()

@@ -91,6 +91,12 @@ export class Database {
     await this.monitors[0]?.untilUp();
   }
 
+  /** The connections of each pool, by server. */
+  poolUsage(): PoolUsage[] {
+    const replicas = this.#replicas.map(({ sequelize, monitor }) => usageOf(monitor.name, sequelize));
+    return [usageOf("primary", this.primary), ...replicas];
+  }
+
   /** Closes all connections; call it after the last service has stopped. */
   async close(): Promise<void> {
     for (const monitor of this.monitors) monitor.stop();
@@ -98,6 +104,23 @@ export class Database {
       [this.primary, ...this.#replicas.map(({ sequelize }) => sequelize)].map((s) => s.close()),
     );
   }
+}
+
+/** How many connections a pool has. */
+export interface PoolUsage {
+  server: string;
+  inUse: number;
+  idle: number;
+  /** Requests that wait for a connection. */
+  waiting: number;
+}
+
+function usageOf(server: string, sequelize: Sequelize): PoolUsage {
+  // Not in Sequelize's types.
+  const { pool } = sequelize.connectionManager as unknown as {
+    pool: { using: number; available: number; waiting: number };
+  };
+  return { server, inUse: pool.using, idle: pool.available, waiting: pool.waiting };
 }
 
 function createPool(url: string, config: DatabaseConfig): Sequelize {

@@ -1,18 +1,27 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
+import type { NodeMetrics } from "../../broker/metrics.ts";
 import { pathOf } from "./respond.ts";
 
-/** Middleware that writes one line for each request when it is done: 5xx as errors, the others at info level. */
-export function accessLog(log: Logger) {
+/**
+ * Middleware that writes one line for each request when it is done, 5xx as errors, the others at info level, and counts
+ * it in the metrics.
+ */
+export function accessLog(log: Logger, metrics: NodeMetrics | undefined) {
   return function logRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
     const startedAt = performance.now();
     response.once("close", () => {
+      const durationMs = performance.now() - startedAt;
+      metrics?.observeHttp(
+        { method: request.method ?? "", route: routeOf(request), status: response.statusCode },
+        durationMs / 1000,
+      );
       const line = {
         requestId: response.getHeader("X-Request-Id"),
         method: request.method,
         path: pathOf(request),
         status: response.statusCode,
-        durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
+        durationMs: Math.round(durationMs * 10) / 10,
         // The client left before it had the whole answer.
         ...(!response.writableFinished && { aborted: true }),
       };
@@ -21,4 +30,9 @@ export function accessLog(log: Logger) {
     });
     next();
   };
+}
+
+/** The pattern of the path: paths themselves would be without number. */
+function routeOf(request: IncomingMessage): string {
+  return (request as { $alias?: { fullPath: string } }).$alias?.fullPath ?? "unmatched";
 }

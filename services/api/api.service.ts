@@ -9,7 +9,7 @@ import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
-import { createHttpServer, drain, listen } from "./http-server.ts";
+import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
 import { accessLog } from "./access-log.ts";
 import { readRequestId } from "./request-parameters.ts";
 import { sendProblem } from "./respond.ts";
@@ -51,17 +51,13 @@ const UNGUARDED = {
   bulkhead: { enabled: false },
 };
 
-export function createApiService({
-  config,
-  log,
-  monitors,
-}: Node): AppServiceSchema<Settings, Methods, Variables> {
-  let isDraining = false;
+export function createApiService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
+  const { config, log, monitors } = node;
 
   const aliasesOf = (broker: Service["broker"]): Record<string, Handler> => {
     const aliases: Record<string, Handler> = healthHandlers({
       check: () => checkHealth(broker, monitors),
-      isDraining: () => isDraining,
+      isDraining: () => node.isStopping(),
       log,
     });
     for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(broker, routes, log);
@@ -101,7 +97,7 @@ export function createApiService({
     methods: {
       createServer(this: ApiService) {
         this.server ??= createHttpServer((request, response) => {
-          if (isDraining) response.setHeader("Connection", "close");
+          if (node.isStopping()) response.setHeader("Connection", "close");
           this.httpHandler(request, response);
         });
       },
@@ -121,7 +117,7 @@ export function createApiService({
         mappingPolicy: "restrict",
         mergeParams: false,
         bodyParsers: false,
-        use: [accessLog(log), securityHeaders, corsOf(config.CORS_ORIGINS), compression()],
+        use: [accessLog(log, node.metrics), securityHeaders, corsOf(config.CORS_ORIGINS), compression()],
         aliases: Object.fromEntries(
           Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler]),
         ),
@@ -129,11 +125,10 @@ export function createApiService({
     },
 
     async started() {
-      await listen(this.server, config.HOST, config.PORT);
+      await listen(this.server, config.HOST, { name: "PORT", port: config.PORT });
     },
 
     async stopped() {
-      isDraining = true;
       await drain(this.server, config.DRAIN_DELAY_MS, config.STOP_DEADLINE_MS - 2 * config.DRAIN_DELAY_MS);
     },
   };

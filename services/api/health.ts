@@ -1,17 +1,13 @@
 import type { ServiceBroker } from "moleculer";
 import { call } from "../../lib/contracts.ts";
 import type { DependencyMonitor, DependencyStatus } from "../../lib/dependency-monitor.ts";
-import { healthOf, type HealthReport } from "../../mixins/health.mixin.ts";
+import { healthOf, overallStatus, type HealthReport, type OverallStatus } from "../../lib/health.ts";
 
 /** What `/health` answers. */
 export interface Health {
-  /** `degraded`: slower or less fresh, but every request is served. */
-  status: "up" | "degraded" | "down";
+  status: OverallStatus;
   dependencies: HealthReport;
 }
-
-/** Without these, reads get slower or go elsewhere, but none fails. */
-const OPTIONAL = /^(?:redis|replica-\d+)$/;
 
 /** Long enough for a busy node, short enough for readiness to be false within 3 s of a loss. */
 const TIMEOUT_MS = 1000;
@@ -31,11 +27,5 @@ export async function checkHealth(
     broker.logger.debug("users.health failed", error);
   }
   const dependencies = { users, ...theirs, ...healthOf(monitors) };
-  return { status: overall(dependencies), dependencies };
-}
-
-function overall(dependencies: HealthReport): Health["status"] {
-  const down = Object.entries(dependencies).filter(([, { status }]) => status === "down");
-  if (down.length === 0) return "up";
-  return down.every(([name]) => OPTIONAL.test(name)) ? "degraded" : "down";
+  return { status: overallStatus(dependencies), dependencies };
 }

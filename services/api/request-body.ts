@@ -55,10 +55,10 @@ function readBytes(request: IncomingMessage): Promise<Buffer> {
       }
     });
     request.on("end", () => resolve(Buffer.concat(chunks)));
-    request.on("close", () => {
-      if (!request.complete) reject(appError("MALFORMED_BODY", { detail: "The body did not arrive whole." }));
-    });
-    request.on("error", reject);
+    // The client is gone, so nobody reads this answer; but it is no error of ours.
+    const breakOff = () => reject(appError("MALFORMED_BODY", { detail: "The body did not arrive whole." }));
+    request.on("error", breakOff);
+    if (request.destroyed) breakOff();
   });
 }
 

@@ -1,5 +1,5 @@
 import { COUNTRY_CODES } from "../../lib/countries.ts";
-import type { HealthReport } from "../../mixins/health.mixin.ts";
+import type { HealthReport } from "../../lib/health.ts";
 import type { Infer } from "../../lib/validation.ts";
 
 /** A user as every caller sees it. Dates are ISO 8601 in UTC. */

@@ -16,6 +16,7 @@ const SECRET = "0123456789abcdef0123456789abcdef";
 const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]] } = {
   PORT: ["8080", 8080],
   HOST: ["0.0.0.0", "0.0.0.0"],
+  METRICS_PORT: ["9100", 9100],
   DATA_DIR: ["/var/lib/rollcall", "/var/lib/rollcall"],
   SERVICES: ["users", ["users"]],
   NODE_ID: ["users-1", "users-1"],

@@ -2,11 +2,10 @@ import { createServer, STATUS_CODES, type RequestListener, type Server } from "n
 import type { Socket } from "node:net";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
-import { StartupError } from "../../lib/startup-error.ts";
-import { appError } from "../../broker/errors.ts";
-import { toProblem } from "../../lib/problem.ts";
-import { newId } from "../../lib/ids.ts";
-import type { ErrorCode } from "../../lib/error-catalogue.ts";
+import type { ErrorCode } from "./error-catalogue.ts";
+import { newId } from "./ids.ts";
+import { toProblem } from "./problem.ts";
+import { StartupError } from "./startup-error.ts";
 
 /** An HTTP server that slow, silent or greedy clients cannot hold. */
 export function createHttpServer(handler: RequestListener): Server {
@@ -26,8 +25,15 @@ export function createHttpServer(handler: RequestListener): Server {
   return server;
 }
 
-/** @throws StartupError when the address cannot be used */
-export async function listen(server: Server, host: string, port: number): Promise<void> {
+/**
+ * @param setting the port and the name under which it is configured
+ * @throws StartupError when the address cannot be used
+ */
+export async function listen(
+  server: Server,
+  host: string,
+  { name, port }: { name: string; port: number },
+): Promise<void> {
   server.listen(port, host);
   try {
     await once(server, "listening");
@@ -35,10 +41,10 @@ export async function listen(server: Server, host: string, port: number): Promis
     const { code, message } = error as NodeJS.ErrnoException;
     const reason =
       code === "EADDRINUSE"
-        ? `PORT ${port} on ${host} is already in use. Stop what uses it, or set PORT to another one.`
+        ? `${name} ${port} on ${host} is already in use. Stop what uses it, or set ${name} to another one.`
         : code === "EACCES"
-          ? `PORT ${port} needs privileges that this process does not have. Set PORT to 1024 or above.`
-          : `HOST ${host}, PORT ${port} cannot be used: ${message}`;
+          ? `${name} ${port} needs privileges that this process does not have. Set ${name} to 1024 or above.`
+          : `HOST ${host}, ${name} ${port} cannot be used: ${message}`;
     throw new StartupError(reason, { cause: error });
   }
 }
@@ -50,13 +56,19 @@ export async function listen(server: Server, host: string, port: number): Promis
 export async function drain(server: Server, drainDelayMs: number, deadlineMs: number): Promise<void> {
   if (!server.listening) return;
   await delay(drainDelayMs);
+  // One stalled upload would keep the server open for as long as its client likes.
+  const timer = setTimeout(() => server.closeAllConnections(), deadlineMs);
+  await closeServer(server);
+  clearTimeout(timer);
+}
+
+/** Takes no new connection and waits until the requests under way are answered. */
+export async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
   const closed = once(server, "close");
   server.close();
   server.closeIdleConnections();
-  // One stalled upload would keep the server open for as long as its client likes.
-  const timer = setTimeout(() => server.closeAllConnections(), deadlineMs);
   await closed;
-  clearTimeout(timer);
 }
 
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
@@ -71,7 +83,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     return;
   }
   const code = CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST";
-  const problem = toProblem(appError(code), { instance: "", requestId: newId() });
+  const problem = toProblem({ type: code }, { instance: "", requestId: newId() });
   const body = JSON.stringify(problem);
   socket.end(
     [
