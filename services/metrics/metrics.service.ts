@@ -45,7 +45,7 @@ export function createMetricsService(
     methods: {
       updateCommonValues: moleculerPrometheus.methods.updateCommonValues,
       /** A service without a version has no such label. */
-      update(this: MetricsService, name, method, labels, value) {
+      update(this: MetricsService, name: string, method: string, labels: object | null, value: number) {
         const known =
           labels && Object.fromEntries(Object.entries(labels).filter(([, text]) => text !== undefined));
         moleculerPrometheus.methods.update.call(this, name, method, known, value);
