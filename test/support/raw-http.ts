@@ -46,6 +46,8 @@ export async function sendAndAbort(url: string, bytes: string): Promise<void> {
 }
 
 function parse(text: string): RawResponse {
+  const interim = "HTTP/1.1 100 Continue\r\n\r\n";
+  if (text.startsWith(interim)) return parse(text.slice(interim.length));
   const end = text.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = text.slice(0, Math.max(end, 0)).split("\r\n");
   const headers = lines.map((line) => {

@@ -44,13 +44,14 @@ export class RestClient {
   ): Promise<RestResponse> {
     const isObject = typeof body === "object" && !Buffer.isBuffer(body);
     const bytes = isObject ? JSON.stringify(body) : body;
+    const isChunked = "transfer-encoding" in headers;
     const outgoing = openRequest(new URL(this.url), {
       agent: this.#agent,
       method,
       path,
       headers: {
         ...(isObject && { "content-type": "application/json" }),
-        ...(bytes !== undefined && { "content-length": Buffer.byteLength(bytes) }),
+        ...(bytes !== undefined && !isChunked && { "content-length": Buffer.byteLength(bytes) }),
         ...headers,
       },
     });
