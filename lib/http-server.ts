@@ -7,8 +7,13 @@ import { newId } from "./ids.ts";
 import { toProblem } from "./problem.ts";
 import { StartupError } from "./startup-error.ts";
 
-/** An HTTP server that slow, silent or greedy clients cannot hold. */
+/** An HTTP server that slow, silent or greedy clients cannot hold, and that refuses with problem documents. */
 export function createHttpServer(handler: RequestListener): Server {
+  const listener: RequestListener = (request, response) => {
+    const lacksHost = request.httpVersion === "1.1" && request.headers.host === undefined;
+    if (lacksHost) refuse(request.socket, "MALFORMED_REQUEST");
+    else handler(request, response);
+  };
   const server = createServer(
     {
       headersTimeout: 10_000,
@@ -17,11 +22,15 @@ export function createHttpServer(handler: RequestListener): Server {
       // Longer than the 60 s after which common load balancers drop an idle connection, so that they do it first.
       keepAliveTimeout: 65_000,
       maxHeaderSize: 16_384,
+      // Node would answer with an empty body.
+      requireHostHeader: false,
     },
-    handler,
+    listener,
   );
   server.maxConnections = 20_000;
   server.on("clientError", answerClientError);
+  // Node would answer 417, with an empty body; an expectation that is not known may be ignored (RFC 9110, 10.1.1).
+  server.on("checkExpectation", listener);
   return server;
 }
 
@@ -82,7 +91,10 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const code = CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST";
+  refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST");
+}
+
+function refuse(socket: Socket, code: ErrorCode): void {
   const problem = toProblem({ type: code }, { instance: "", requestId: newId() });
   const body = JSON.stringify(problem);
   socket.end(
