@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 
 import { fieldsOf, problemOf } from "../support/problems.ts";
@@ -41,7 +43,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  expect(await written()).toEqual(before);
+  assert.deepEqual(await written(), before);
 });
 
 afterAll(() => cluster.stop(), 30_000);
