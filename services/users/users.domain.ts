@@ -45,7 +45,8 @@ export function toUser(record: UserRecord): User {
 
 /** The form in which addresses are stored and compared. */
 export function normaliseEmail(email: string): string {
-  return email.trim().normalize("NFC").toLowerCase();
+  // In this order: a capital with a mark may have no composed form where its small letter has one.
+  return email.trim().toLowerCase().normalize("NFC");
 }
 
 /** A whole profile; what the client left out is null. */

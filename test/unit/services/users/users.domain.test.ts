@@ -1,0 +1,256 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+
+import type { NewUser } from "../../../../services/users/users.contract.ts";
+import {
+  applyChanges,
+  changesTo,
+  createUser,
+  normaliseEmail,
+  requireLiveUser,
+  requireRestorable,
+  requireUser,
+  RESTORE_WINDOW_DAYS,
+  toFilter,
+  toProfile,
+  toUser,
+  type Profile,
+  type UserRecord,
+} from "../../../../services/users/users.domain.ts";
+
+const NOW = new Date("2030-06-15T12:00:00.000Z");
+const DAY_MS = 86_400_000;
+const ADA: NewUser = { email: "Ada@Example.com", firstName: "Ada", lastName: "Lovelace" };
+
+const aUser = (changes: Partial<UserRecord> = {}): UserRecord => ({ ...createUser(ADA, NOW), ...changes });
+
+const profile: fc.Arbitrary<Profile> = fc.record({
+  email: fc.emailAddress().map(normaliseEmail),
+  firstName: fc.string(),
+  lastName: fc.string(),
+  nickname: fc.option(fc.string()),
+  country: fc.option(fc.constantFrom("DE", "GB")),
+  bio: fc.option(fc.string()),
+});
+
+describe("an email address", () => {
+  test("is stored in small letters, composed, without white space around it", () => {
+    expect(normaliseEmail(" Ada@EXAMPLE.com\n")).toBe("ada@example.com");
+    expect(normaliseEmail("JOSE\u0301@example.com")).toBe("jos\u00e9@example.com");
+  });
+
+  test("in its stored form stays as it is", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        const stored = normaliseEmail(text);
+        expect(normaliseEmail(stored)).toBe(stored);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("is the same composed and decomposed, for every letter with marks", () => {
+    for (let code = 0xc0; code < 0x2000; code += 1) {
+      const letter = String.fromCharCode(code);
+      expect(normaliseEmail(letter.normalize("NFD"))).toBe(normaliseEmail(letter));
+    }
+  });
+
+  test("is the same when a capital with a mark has no composed form", () => {
+    expect(normaliseEmail("J\u030c@example.com")).toBe(normaliseEmail("\u01f0@example.com"));
+  });
+});
+
+describe("a new user", () => {
+  test("is active, an ordinary user, and at version 1", () => {
+    expect(toUser(createUser({ ...ADA, country: "GB" }, NOW))).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7/),
+      email: "ada@example.com",
+      firstName: "Ada",
+      lastName: "Lovelace",
+      nickname: null,
+      country: "GB",
+      bio: null,
+      imageUrls: [],
+      avatarUrl: null,
+      role: "user",
+      status: "active",
+      version: 1,
+      createdAt: "2030-06-15T12:00:00.000Z",
+      updatedAt: "2030-06-15T12:00:00.000Z",
+    });
+  });
+
+  test("takes nothing from its parameters but the profile", () => {
+    const params = { ...ADA, role: "admin", id: "mine", version: 7, deletedAt: NOW };
+    expect(createUser(params, NOW)).toMatchObject({ role: "user", version: 1, deletedAt: null });
+    expect(createUser(params, NOW).id).not.toBe("mine");
+  });
+});
+
+describe("a profile", () => {
+  test("has null for what was left out", () => {
+    expect(toProfile(ADA)).toEqual({
+      email: "ada@example.com",
+      firstName: "Ada",
+      lastName: "Lovelace",
+      nickname: null,
+      country: null,
+      bio: null,
+    });
+  });
+});
+
+describe("a user as callers see it", () => {
+  test("is deleted when it has a time of deletion, whatever its status was", () => {
+    expect(toUser(aUser({ deletedAt: NOW })).status).toBe("deleted");
+    expect(toUser(aUser({ deletedAt: NOW, status: "suspended" })).status).toBe("deleted");
+    expect(toUser(aUser({ status: "suspended" })).status).toBe("suspended");
+  });
+
+  test("has no member that is internal", () => {
+    const record = { ...aUser(), passwordHash: "secret" };
+    expect(Object.keys(toUser(record))).toEqual(Object.keys(toUser(aUser())));
+    expect(toUser(record)).not.toHaveProperty("deletedAt");
+  });
+});
+
+describe("the changes to a user", () => {
+  test("are the fields that differ from what is stored", () => {
+    const record = aUser({ nickname: "Countess", bio: null });
+    const wanted = { firstName: "Ada", lastName: "King", nickname: null, bio: "" };
+    expect(changesTo(record, wanted)).toEqual({ lastName: "King", nickname: null, bio: "" });
+  });
+
+  test("do not include an address that is written otherwise", () => {
+    expect(changesTo(aUser(), { email: " ADA@example.com" })).toEqual({});
+  });
+
+  test("include an address in its stored form", () => {
+    expect(changesTo(aUser(), { email: "Countess@Example.com" })).toEqual({ email: "countess@example.com" });
+  });
+
+  test("leave out what is undefined", () => {
+    expect(changesTo(aUser({ nickname: "x" }), { nickname: undefined } as object)).toEqual({});
+  });
+
+  test("lead from any profile to any other, and then to nothing more", () => {
+    fc.assert(
+      fc.property(profile, profile, (from, to) => {
+        const record = aUser(from);
+        const changed = applyChanges(record, changesTo(record, to), NOW);
+        expect(changed).toMatchObject(to);
+        expect(changesTo(changed, to)).toEqual({});
+      }),
+    );
+  });
+
+  test("give the next version and the time of the change, and touch nothing else", () => {
+    const record = aUser({ version: 41, createdAt: new Date(0), updatedAt: new Date(0) });
+    expect(applyChanges(record, { nickname: "Countess" }, NOW)).toEqual({
+      ...record,
+      nickname: "Countess",
+      version: 42,
+      updatedAt: NOW,
+    });
+  });
+});
+
+describe("a user that is to be changed", () => {
+  test("must be there", () => {
+    expect(() => requireUser(null, "17")).toThrow(expect.objectContaining({ type: "USER_NOT_FOUND" }));
+    expect(() => requireUser(aUser({ deletedAt: NOW }), "17")).not.toThrow();
+  });
+
+  test("must not be deleted where only live ones count, and is then as if it were not there", () => {
+    const record = aUser({ deletedAt: NOW });
+    expect(() => requireLiveUser(record, "17", [99])).toThrow(
+      expect.objectContaining({ type: "USER_NOT_FOUND" }),
+    );
+    expect(() => requireLiveUser(null, "17")).toThrow(expect.objectContaining({ type: "USER_NOT_FOUND" }));
+    expect(() => requireLiveUser(aUser(), "17")).not.toThrow();
+  });
+
+  test.each([undefined, [3], [1, 3]])("may have one of the versions %j at version 3", (expected) => {
+    expect(() => requireLiveUser(aUser({ version: 3 }), "17", expected)).not.toThrow();
+  });
+
+  test.each([[[2]], [[1, 2, 4]], [[]]])("must have one of the versions %j, which 3 is not", (expected) => {
+    expect(() => requireLiveUser(aUser({ version: 3 }), "17", expected)).toThrow(
+      expect.objectContaining({ type: "PRECONDITION_FAILED", data: { detail: "The current version is 3." } }),
+    );
+  });
+});
+
+describe("a deleted user", () => {
+  const deletedAgo = (ms: number) => aUser({ deletedAt: new Date(NOW.getTime() - ms) });
+
+  test("can be restored for 30 days, to the millisecond", () => {
+    expect(RESTORE_WINDOW_DAYS).toBe(30);
+    expect(() => requireRestorable(deletedAgo(30 * DAY_MS), NOW)).not.toThrow();
+    expect(() => requireRestorable(deletedAgo(30 * DAY_MS + 1), NOW)).toThrow(
+      expect.objectContaining({ type: "RESTORE_WINDOW_CLOSED" }),
+    );
+  });
+
+  test("can be restored at once, also by a node whose clock is behind", () => {
+    expect(() => requireRestorable(deletedAgo(0), NOW)).not.toThrow();
+    expect(() => requireRestorable(deletedAgo(-5000), NOW)).not.toThrow();
+  });
+
+  test("cannot be restored when it is not deleted", () => {
+    expect(() => requireRestorable(aUser(), NOW)).toThrow(
+      expect.objectContaining({ type: "USER_NOT_DELETED" }),
+    );
+  });
+});
+
+describe("a filter", () => {
+  test("has what was asked for, in the form in which it is stored", () => {
+    const params = { country: "DE", status: "active", email: "ADA@example.com", q: "lo" } as const;
+    expect(toFilter(params)).toEqual({ country: "DE", status: "active", email: "ada@example.com", q: "lo" });
+  });
+
+  test("has nothing of the paging, so that it is the same for all pages", () => {
+    expect(toFilter({ limit: 20, sort: "createdAt", cursor: "x" })).toEqual({});
+  });
+
+  test.each([
+    ["2030-01-31T12:00:00Z", "2030-01-31T12:00:00.000Z"],
+    ["2030-01-31T12:00Z", "2030-01-31T12:00:00.000Z"],
+    ["2030-01-31T12:00:00.123456789Z", "2030-01-31T12:00:00.123Z"],
+    ["2030-01-31T23:30:00+05:30", "2030-01-31T18:00:00.000Z"],
+    ["2030-01-31T23:30:00-05:00", "2030-02-01T04:30:00.000Z"],
+    ["2028-02-29T00:00:00Z", "2028-02-29T00:00:00.000Z"],
+    ["1000-01-01T00:00:00Z", "1000-01-01T00:00:00.000Z"],
+  ])("takes the date %s as %s", (text, time) => {
+    expect(toFilter({ createdAfter: text, createdBefore: text })).toEqual({
+      createdAfter: new Date(time),
+      createdBefore: new Date(time),
+    });
+  });
+
+  test.each([
+    "2030-02-30T00:00:00Z",
+    "2030-02-29T00:00:00+02:00",
+    "2030-13-01T00:00:00Z",
+    "2030-00-10T00:00:00Z",
+    "2030-04-31T00:00:00Z",
+    "2030-01-32T00:00:00Z",
+    "2030-01-01T25:00:00Z",
+    "2030-01-01T24:00:01Z",
+    "2030-01-01T10:60:00Z",
+    "2030-01-01T10:00:61Z",
+    "2030-01-01T10:00:00+24:00",
+    "2030-01-01T10:00:00+99:99",
+  ])("refuses %s, which no calendar has, and names the field", (text) => {
+    for (const field of ["createdAfter", "createdBefore"]) {
+      expect(() => toFilter({ [field]: text })).toThrow(
+        expect.objectContaining({
+          type: "VALIDATION_FAILED",
+          data: { errors: [expect.objectContaining({ field, rule: "date" })] },
+        }),
+      );
+    }
+  });
+});
