@@ -40,6 +40,39 @@ export async function storedUsers({ sql }: Pick<TestNodes, "sql">, part: string)
 
 const ISO_8601 = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"';
 
+/** Columns of a stored user. */
+export type UserColumns = Partial<
+  Record<
+    "id" | "email" | "first_name" | "last_name" | "country" | "status" | "created_at" | "deleted_at",
+    string
+  >
+>;
+
+/**
+ * Inserts users past the product, as many as it takes.
+ *
+ * @param columns SQL expressions over `n`, the number of the user from 1 to `count`
+ */
+export async function insertUsers(
+  { sql }: Pick<TestNodes, "sql">,
+  count: number,
+  columns: UserColumns,
+): Promise<void> {
+  const all = {
+    id: "gen_random_uuid()",
+    email: "gen_random_uuid() || '@example.com'",
+    first_name: "'Ada'",
+    last_name: "'Lovelace'",
+    created_at: "now()",
+    ...columns,
+  };
+  await sql(
+    `INSERT INTO users.users (${Object.keys(all).join(", ")}, updated_at)
+     SELECT ${Object.values(all).join(", ")}, now() FROM generate_series(1, $1) AS n`,
+    [count],
+  );
+}
+
 /** Makes PostgreSQL refuse every event of a request whose id begins with `prefix`, when its row has been changed. */
 export async function refuseEventsOf({ sql }: Pick<TestNodes, "sql">, prefix: string): Promise<void> {
   await sql(`
