@@ -1,0 +1,96 @@
+import { afterAll, describe, expect, test } from "@jest/globals";
+import type { ServiceSchema } from "moleculer";
+
+import type { Node } from "../../../bootstrap/node.ts";
+import type { AppActionSchema } from "../../../broker/service-schema.ts";
+import { loadConfig } from "../../../lib/config.ts";
+import type { ActionName } from "../../../lib/contracts.ts";
+import { Database } from "../../../lib/database.ts";
+import { createApiService } from "../../../services/api/api.service.ts";
+import { REST_ROUTES } from "../../../services/api/routes.ts";
+import { createUsersService } from "../../../services/users/users.service.ts";
+import { silentLogger } from "../../support/silent-logger.ts";
+import { createTestBroker } from "../../support/test-broker.ts";
+
+const config = loadConfig({ SERVICES: "none" });
+// It connects when it is used, which it is not here.
+const database = new Database({ ...config, DATABASE_URL: "postgres://127.0.0.1:1/none" }, silentLogger);
+const node: Node = {
+  config,
+  log: silentLogger,
+  secret: "",
+  monitors: new Map(),
+  isStopping: () => false,
+  database,
+};
+
+afterAll(() => database.close());
+
+/** The actions of a service, those of its mixins among them, under their full names. */
+function actionsOf(schema: object): Map<string, AppActionSchema> {
+  const service = createTestBroker().createService(schema as ServiceSchema);
+  const actions = Object.entries(service.schema.actions ?? {}).filter(([, action]) => action !== false);
+  return new Map(actions.map(([name, action]) => [`${service.name}.${name}`, action as AppActionSchema]));
+}
+
+const users = actionsOf(createUsersService(node));
+const api = actionsOf(createApiService(node));
+const names = (actions: Map<string, AppActionSchema>, has: (action: AppActionSchema) => boolean) =>
+  [...actions].filter(([, action]) => has(action)).map(([name]) => name);
+
+const source = ({ handler }: AppActionSchema) => String(handler);
+
+describe("the action of a route", () => {
+  test.each([...new Set(REST_ROUTES.map(({ action }) => action))])("%s is there and published", (action) => {
+    expect(users.get(action)).toMatchObject({ visibility: "published" });
+  });
+
+  test("that changes something is idempotent, so that it may be retried, and one that reads is not", () => {
+    for (const { method, action } of REST_ROUTES) {
+      expect([action, users.get(action)?.idempotent ?? false]).toEqual([action, method !== "GET"]);
+    }
+  });
+});
+
+describe("every action", () => {
+  test("is published only when a route leads to it", () => {
+    const routed = new Set<string>(REST_ROUTES.map(({ action }) => action));
+    expect(new Set(names(users, ({ visibility }) => visibility === "published"))).toEqual(routed);
+  });
+
+  test("says who may call it", () => {
+    expect(names(users, ({ visibility }) => visibility === undefined)).toEqual([]);
+  });
+
+  test("checks its parameters strictly", () => {
+    for (const [name, { params }] of users)
+      expect([name, params]).toEqual([name, expect.objectContaining({ $$strict: true })]);
+  });
+
+  test("is idempotent exactly when it uses a unit of work", () => {
+    const writing = names(users, (action) => /this\.(?:unitOfWork|changeUser)\(/.test(source(action)));
+    expect(writing.length).toBeGreaterThan(0);
+    expect(names(users, ({ idempotent }) => idempotent === true)).toEqual(writing);
+  });
+
+  test("is one of the contract: those of moleculer-db, which take raw queries, are left out", () => {
+    const ofContract: Record<ActionName, true> = {
+      "users.health": true,
+      "users.create": true,
+      "users.get": true,
+      "users.getByEmail": true,
+      "users.list": true,
+      "users.replace": true,
+      "users.update": true,
+      "users.delete": true,
+      "users.restore": true,
+      "users.erase": true,
+    };
+    expect(new Set(users.keys())).toEqual(new Set(Object.keys(ofContract)));
+    expect(names(users, ({ cache }) => Boolean(cache))).toEqual(["users.get"]);
+  });
+
+  test("of the gateway is private, since other nodes could change the routes with it", () => {
+    expect(names(api, ({ visibility }) => visibility !== "private")).toEqual([]);
+  });
+});

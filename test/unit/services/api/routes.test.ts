@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+
+import { API_PREFIX, REST_ROUTES, routesByPath } from "../../../../services/api/routes.ts";
+import { startTestGateway, type TestGateway } from "../../../support/test-gateway.ts";
+
+const ID = "01890a5d-ac96-774b-bcce-b302099a8057";
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
+
+const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: API_PREFIX + route.path.replace(":id", ID) }));
+
+let gateway: TestGateway;
+
+beforeAll(async () => {
+  const user = { id: ID, version: 1 };
+  const results = { create: user, get: user, replace: user, update: user, restore: user };
+  gateway = await startTestGateway({
+    ...results,
+    delete: null,
+    erase: null,
+    list: { data: [], nextCursor: null },
+  });
+});
+
+beforeEach(() => {
+  gateway.calls.length = 0;
+});
+
+afterAll(() => gateway.stop());
+
+describe("a route", () => {
+  test.each(ROUTES)("$method $path is $action", async ({ method, url, action, status, consumes, path }) => {
+    const response = await gateway.client.request(method, url, { ...(consumes && { body: {} }) });
+    expect(response.status).toBe(status);
+    expect(gateway.calls).toMatchObject([{ action, params: path.includes(":id") ? { id: ID } : {} }]);
+  });
+
+  test("is there once for a method and a path", () => {
+    const names = REST_ROUTES.map(({ method, path }) => `${method} ${path}`);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test("of users is there for profiles too", () => {
+    const below = (base: string) =>
+      REST_ROUTES.filter(({ path }) => path.startsWith(base)).map(({ method, path, action }) => [
+        method,
+        path.slice(base.length),
+        action,
+      ]);
+    expect(below("/users")).toEqual(below("/profiles"));
+    expect(below("/users")).toHaveLength(REST_ROUTES.length / 2);
+  });
+
+  test("of a created resource says where that is", async () => {
+    const response = await gateway.client.post("/api/v1/profiles", {});
+    expect(response.headers.location).toBe(`/api/v1/profiles/${ID}`);
+  });
+});
+
+describe("a path", () => {
+  const paths = [...routesByPath(REST_ROUTES)].map(([path, routes]) => ({
+    path,
+    url: path.replace(":id", ID),
+    allowed: [...routes.keys()],
+  }));
+
+  test.each(paths)("$path refuses all methods but its own", async ({ url, allowed }) => {
+    for (const method of METHODS.filter((name) => !allowed.includes(name))) {
+      const response = await gateway.client.request(method, url, { body: {} });
+      expect(response.status).toBe(405);
+      expect(response.headers.allow?.split(", ")).toEqual([
+        ...allowed,
+        ...(allowed.includes("GET") ? ["HEAD"] : []),
+        "OPTIONS",
+      ]);
+    }
+    expect(gateway.calls).toEqual([]);
+  });
+
+  test.each([
+    `/api/v1/users/${ID}/nothing`,
+    `/api/v1/users/${ID}/restore/it`,
+    "/api/v1",
+    "/api/v2/users",
+    "/users",
+    "/rest",
+    "/api/~node/health",
+  ])("%s is not there", async (url) => {
+    const response = await gateway.client.get(url);
+    expect(response.json).toMatchObject({ status: 404, code: "ROUTE_NOT_FOUND", instance: url });
+    expect(gateway.calls).toEqual([]);
+  });
+});
