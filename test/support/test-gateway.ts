@@ -52,6 +52,7 @@ export async function startTestGateway(
     log: silentLogger,
     secret: "",
     monitors: new Map(),
+    isStopping: () => false,
     get database(): never {
       throw new Error("The gateway has no database.");
     },
