@@ -39,4 +39,8 @@ export const sql = `
     WHERE deleted_at IS NULL;
   CREATE INDEX users_last_name_prefix ON users.users (lower(last_name COLLATE "und-x-icu") text_pattern_ops)
     WHERE deleted_at IS NULL;
+  -- The planner takes no statistics from partial indexes. Without these it thinks that every prefix is common, and
+  -- looks for a rare one in the whole list.
+  CREATE STATISTICS users.users_first_name_prefix ON (lower(first_name COLLATE "und-x-icu")) FROM users.users;
+  CREATE STATISTICS users.users_last_name_prefix ON (lower(last_name COLLATE "und-x-icu")) FROM users.users;
 `;
