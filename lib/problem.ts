@@ -43,6 +43,11 @@ export function codeOf(error: unknown): ErrorCode {
   return FRAMEWORK_TYPES.get(type) ?? (isErrorCode(type) ? type : "INTERNAL_ERROR");
 }
 
+/** The `type` of the problem documents with this code. */
+export function problemType(code: ErrorCode): string {
+  return `/docs/errors#${code.toLowerCase().replaceAll("_", "-")}`;
+}
+
 /**
  * Makes the problem document of an error. Only what the catalogue or our own error data says is shown: messages of
  * other errors may hold SQL, node names or values.
@@ -54,7 +59,7 @@ export function toProblem(error: unknown, context: { instance: string; requestId
   const data = (error as ErrorLike | null)?.data;
   const errors = type === "VALIDATION_ERROR" ? validatorErrors(data) : ownErrors(data, type);
   return {
-    type: `/docs/errors#${code.toLowerCase().replaceAll("_", "-")}`,
+    type: problemType(code),
     title,
     status,
     detail: (isErrorCode(type) ? ownDetail(data) : undefined) ?? title,
