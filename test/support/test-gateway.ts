@@ -73,7 +73,8 @@ export async function startTestGateway(
   };
 }
 
-function portOf(broker: ServiceBroker): number {
+/** The port of the gateway that runs on this broker. */
+export function portOf(broker: ServiceBroker): number {
   const { server } = broker.getLocalService("api") as unknown as { server: Server };
   return (server.address() as AddressInfo).port;
 }
