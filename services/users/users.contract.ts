@@ -88,7 +88,6 @@ const bio = {
 const expectedVersions = {
   type: "array",
   items: { type: "number", integer: true, min: 1, max: 2_147_483_647 },
-  max: 20,
   optional: true,
 } as const;
 
