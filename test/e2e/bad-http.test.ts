@@ -5,8 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { problemOf } from "../support/problems.ts";
 import { sendAndAbort, sendRaw, type RawResponse } from "../support/raw-http.ts";
 import { RestClient } from "../support/rest-client.ts";
-import { startRollcall, type Rollcall } from "../support/rollcall-process.ts";
-import { waitFor } from "../support/wait-for.ts";
+import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
 
 /*
  * What no HTTP client sends, written to the socket byte by byte: the answer is a problem document, and nothing is
@@ -136,9 +135,7 @@ test("an upload that breaks off is no error of the server", async () => {
 
   await sendAndAbort(node.url, `POST ${USERS} HTTP/1.1\r\n${HOST}${headers}\r\n${body}`);
 
-  const line = await waitFor(() => node.log.find(({ requestId }) => requestId === "broken-off"), {
-    description: "the line of the request in the log",
-  });
+  const line = await untilLogged(node, { requestId: "broken-off" });
   expect(line).toMatchObject({ level: "info", msg: "request", aborted: true });
 });
 

@@ -131,6 +131,15 @@ export async function startRollcall(options: RollcallOptions = {}): Promise<Roll
   return node;
 }
 
+/** Waits until a node has logged a line with these members, and returns it: lines arrive a moment after answers. */
+export function untilLogged(node: Rollcall, members: Readonly<Record<string, unknown>>): Promise<LogLine> {
+  const expected = Object.entries(members);
+  const matches = (line: LogLine): boolean => expected.every(([name, value]) => line[name] === value);
+  return waitFor(() => node.log.find(matches), {
+    description: `the node to log ${JSON.stringify(members)}`,
+  }) as Promise<LogLine>;
+}
+
 /** Runs a program of Rollcall to its end. */
 export async function runRollcall(options: RollcallOptions): Promise<Ended & { output: string }> {
   const node = launchRollcall(options);
