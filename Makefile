@@ -3,14 +3,15 @@
 NODE := node_modules/.bin/node
 RUN_TESTS := $(NODE) scripts/run-tests.ts
 INSTALLED := node_modules/.installed
+IMAGE := rollcall:$(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check test-unit test-contract test-integration test-e2e bench format clean \
-	node-version system-packages
+	image up down logs smoke cluster-create deploy-all status delete-all node-version system-packages
 
 help: ## Show this list
 	@echo "Rollcall. Targets:"
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-18s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z0-9%-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-18s %s\n' "$$t" "$$d"; done
 
 install: node-version $(INSTALLED) ## Install the npm packages, when they have changed
 
@@ -43,6 +44,41 @@ format: install ## Format all files
 
 clean: ## Delete the installed packages; the data in ./data stays
 	rm -rf node_modules
+
+image: ## Build the container image, the same for every service
+	@docker build --tag $(IMAGE) .
+
+up: ## Start Rollcall as nodes in containers, with the servers they need
+	@[ -d secrets ] || ! docker volume inspect rollcall_postgres-data >/dev/null 2>&1 || { \
+		echo "There is data of other secrets: bring back their folder ./secrets, or delete the data:" >&2; \
+		echo "  docker volume rm rollcall_postgres-data" >&2; exit 1; }
+	@scripts/make-secrets.sh secrets
+	@docker compose up --build --detach --wait
+	@echo "Rollcall is ready at http://$$(docker compose port gateway 3000), Prometheus at http://$$(docker compose port prometheus 9090)"
+
+down: ## Stop the containers; their data stays in volumes
+	@docker compose down
+
+logs: ## Follow the logs of the containers
+	@docker compose logs --follow --tail 100
+
+smoke: install ## Run the tour of the README against the containers
+	@$(NODE) scripts/smoke.ts "http://$$(docker compose port gateway 3000)"
+
+cluster-create: ## Create a Kubernetes cluster on this machine, with kind
+	@kind create cluster --name rollcall --wait 3m
+
+deploy-all: image ## Deploy everything to the cluster of kubectl's current context, and wait until it is ready
+	@scripts/deploy.sh $(IMAGE)
+
+status: ## Show what runs in the cluster
+	@kubectl --namespace rollcall get deployments,statefulsets,jobs,pods,services,ingresses,hpa,pdb,pvc
+
+logs-%: ## Follow the logs of one service in the cluster: make logs-gateway
+	@kubectl --namespace rollcall logs --selector app.kubernetes.io/component=$* --prefix --follow --tail 100
+
+delete-all: ## Delete everything from the cluster, data included
+	@kubectl delete namespace rollcall --ignore-not-found
 
 node-version:
 	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || { \

@@ -20,6 +20,9 @@ export interface StepOutcome extends ReadmeStep {
 const ROOT = join(import.meta.dirname, "../..");
 const PROMISE = "# → ";
 
+/** Where the README says that a node is. */
+const ADDRESS = "http://127.0.0.1:3000";
+
 /**
  * The `sh` blocks of a section of the README, cut after each group of promises.
  *
@@ -70,4 +73,14 @@ export async function runSteps(
     throw new Error(`Exit code ${exitCode} of:\n${steps[failed]?.commands}\nIt printed:\n${printed[failed]}`);
   }
   return steps.map((step, index) => ({ ...step, output: printed[index] ?? "" }));
+}
+
+/** The step as a reader runs it whose node is at another address. */
+export function atAddress(step: ReadmeStep, url: string): ReadmeStep {
+  return { ...step, commands: step.commands.replaceAll(ADDRESS, url) };
+}
+
+/** The steps that did not print what the README says. */
+export function brokenPromises(outcomes: readonly StepOutcome[]): StepOutcome[] {
+  return outcomes.filter(({ promises, output }) => !promises.every((text) => output.includes(text)));
 }

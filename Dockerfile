@@ -1,0 +1,35 @@
+# One image for every service: SERVICES says which ones a container runs. It is for distributed mode; the PostgreSQL of
+# embedded mode is left out, so a container that runs a service with a database needs DATABASE_URL.
+
+FROM node:24-bookworm-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+# The optional packages are the embedded PostgreSQL (60 MB) for each platform. No package needs its install script.
+RUN --mount=type=cache,target=/root/.npm \
+    npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+
+FROM node:24-bookworm-slim
+WORKDIR /app
+COPY --from=packages /app/node_modules node_modules
+COPY package.json moleculer.config.ts ./
+COPY bootstrap bootstrap
+COPY broker broker
+COPY lib lib
+COPY mixins mixins
+COPY services services
+
+# `npm run migrate` must not write: the root file system may be read-only.
+ENV NODE_ENV=production \
+    NPM_CONFIG_LOGS_MAX=0 \
+    NPM_CONFIG_UPDATE_NOTIFIER=false \
+    HOST=0.0.0.0 \
+    METRICS_PORT=9464
+EXPOSE 3000 9464
+
+# By number, so that Kubernetes can see that it is not root.
+USER 1000:1000
+
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["node", "-e", \
+    "require('http').get({ port: process.env.METRICS_PORT, path: '/health/ready' }, (response) => process.exit(response.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
+
+CMD ["node", "bootstrap/start.ts"]

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Applies k8s/ to the cluster of kubectl's current context: first the servers, then the migrations, then the nodes, so
+# that none starts before what it needs. Can be run again at any time; it waits until everything is ready.
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "$1" >&2
+  exit 1
+}
+in_namespace() {
+  kubectl --namespace rollcall "$@"
+}
+apply() {
+  kubectl apply --kustomize k8s --selector "$1"
+}
+
+# Those of the cluster are in use: PostgreSQL keeps the password that it was made with.
+[ -d k8s/secrets ] || ! in_namespace get statefulset postgres >/dev/null 2>&1 ||
+  fail "The cluster was set up with other secrets: bring back its folder k8s/secrets, or run 'make delete-all' to lose its data."
+scripts/make-secrets.sh k8s/secrets
+
+# A cluster of kind has no registry to get the image from.
+case $(kubectl config current-context) in
+  kind-*) kind load docker-image "${1:?usage: deploy.sh IMAGE}" --name "$(kubectl config current-context | cut -d- -f2-)" ;;
+esac
+
+apply 'tier notin (migration, node)'
+for server in postgres nats redis; do
+  in_namespace rollout status "statefulset/$server" --timeout=5m
+done
+
+in_namespace delete job migrate --ignore-not-found
+apply 'tier=migration'
+in_namespace wait --for=condition=complete job/migrate --timeout=3m || {
+  in_namespace logs job/migrate >&2
+  fail "The migration failed."
+}
+
+apply 'tier=node'
+for deployment in users gateway; do
+  in_namespace rollout status "deployment/$deployment" --timeout=5m
+done
