@@ -49,13 +49,27 @@ export async function requireMigrated(databaseUrl: string): Promise<void> {
 }
 
 async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2000 });
-  await client.connect();
+  const client = await connect(databaseUrl);
   try {
     return await use(client);
   } finally {
     // Ends the session and with it the advisory lock.
     await client.end();
+  }
+}
+
+async function connect(databaseUrl: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2000 });
+  // A connection that is lost fails the statement that waits for it; the event, unheard, would end the process.
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return client;
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    throw new StartupError(`The database cannot be reached: ${message || code}. Check DATABASE_URL.`, {
+      cause: error,
+    });
   }
 }
 
