@@ -17,11 +17,14 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
+/** What PostgreSQL itself makes new databases from. */
+export const EMPTY_DATABASE = "template1";
+
 /** A database of its own for a test file, with all tables and no rows, on the PostgreSQL of the run. Takes 50 ms. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+export async function createTestDatabase(template = TEMPLATE_DATABASE): Promise<TestDatabase> {
   const { postgresUrl, postgresAdminUrl } = sharedServers();
   const name = `test_${randomUUID().replaceAll("-", "")}`;
-  await createDatabase(postgresAdminUrl, name, TEMPLATE_DATABASE);
+  await createDatabase(postgresAdminUrl, name, template);
   return {
     url: databaseUrl(postgresUrl, name),
     drop: () => asAdmin(postgresAdminUrl, (client) => dropDatabase(client, name)),
@@ -29,7 +32,11 @@ export async function createTestDatabase(): Promise<TestDatabase> {
 }
 
 /** Makes a database on any server, as a copy of `template` when given. */
-export async function createDatabase(adminUrl: string, name: string, template = "template1"): Promise<void> {
+export async function createDatabase(
+  adminUrl: string,
+  name: string,
+  template = EMPTY_DATABASE,
+): Promise<void> {
   await asAdmin(adminUrl, (client) =>
     client.query(`CREATE DATABASE "${name}" OWNER ${OWNER} TEMPLATE "${template}"`),
   );
