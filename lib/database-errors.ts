@@ -14,7 +14,7 @@ const UNAVAILABLE_STATES = [
 
 /** What the driver throws, without a SQLSTATE, when a connection breaks or a query times out on our side. */
 const BROKEN_CONNECTION =
-  /Connection terminated|Query read timeout|timeout expired|ECONNRE|EPIPE|Client has encountered a connection error|not queryable|ConnectionManager\.getConnection was called after/;
+  /Connection terminated|Query read timeout|timeout expired|ECONNRE|EPIPE|ETIMEDOUT|E(?:HOST|NET)UNREACH|Client has encountered a connection error|not queryable|ConnectionManager\.getConnection was called after/;
 
 /** Whether the error means that the database is away, restarting or overloaded: trying again later may help. */
 export function isDatabaseUnavailable(error: unknown): boolean {
