@@ -50,6 +50,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   });
 
   const listen = async (ownPort: number): Promise<void> => {
+    if (server.listening) return;
     server.listen(ownPort, "127.0.0.1");
     await once(server, "listening");
   };

@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 
 import { startNode, type RunningNode } from "../../bootstrap/running-node.ts";
 import { loadConfig } from "../../lib/config.ts";
-import { createTestDatabase } from "./databases.ts";
+import { createTestDatabase, type TestDatabase } from "./databases.ts";
 import { startNats } from "./nats.ts";
 import type { TestServer } from "./server-process.ts";
 import { silentLogger } from "./silent-logger.ts";
@@ -44,8 +44,9 @@ export interface OpenTransaction {
 const BLOCKED = `SELECT count(*)::integer AS blocked FROM pg_stat_activity
   WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
-export async function startTestNodes(): Promise<TestNodes> {
-  const [database, nats] = await Promise.all([createTestDatabase(), startNats()]);
+/** @param ownDatabase instead of one on the PostgreSQL of the run; it is dropped in the end */
+export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNodes> {
+  const [database, nats] = await Promise.all([ownDatabase ?? createTestDatabase(), startNats()]);
   const client = new pg.Client(database.url);
   await client.connect();
   const nodes: RunningNode[] = [];
