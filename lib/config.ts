@@ -200,8 +200,9 @@ function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<string>)
     // Otherwise a statement could still be running, and commit, while its request is already being retried.
     problems.push({ name: "DATABASE_STATEMENT_TIMEOUT_MS", message: "must be below REQUEST_TIMEOUT_MS" });
   }
-  if (drainMs >= stopMs) {
-    problems.push({ name: "DRAIN_DELAY_MS", message: "must be below STOP_DEADLINE_MS" });
+  // Waited for twice: the gateway drains before the other services do.
+  if (2 * drainMs >= stopMs) {
+    problems.push({ name: "DRAIN_DELAY_MS", message: "must be below half of STOP_DEADLINE_MS" });
   }
   if (config.NATS_URL && isMissing("SECRET")) {
     problems.push({

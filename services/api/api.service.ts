@@ -129,7 +129,9 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     },
 
     async stopped() {
-      await drain(this.server, config.DRAIN_DELAY_MS, config.STOP_DEADLINE_MS - 2 * config.DRAIN_DELAY_MS);
+      const { DRAIN_DELAY_MS: drainMs, STOP_DEADLINE_MS: stopMs } = config;
+      // A client that never ends its upload may use half of the time: the other services need some too.
+      await drain(this.server, drainMs, stopMs / 2 - drainMs);
     },
   };
 }

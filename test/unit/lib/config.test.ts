@@ -211,7 +211,7 @@ describe("a wrong configuration", () => {
       { DATABASE_STATEMENT_TIMEOUT_MS: "4000" },
       "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS",
     ],
-    [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below STOP_DEADLINE_MS"],
+    [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
   ])("is refused when settings contradict each other: %j", (environment, problem) => {
     expect(problemsOf(environment)).toEqual([problem]);
   });
