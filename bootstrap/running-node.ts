@@ -56,26 +56,77 @@ class StopStack {
 /**
  * Starts a node: the embedded database if there is no other, migrations for it, connections, services.
  *
- * @throws StartupError when something the operator can mend is wrong; then everything begun is stopped again
+ * @param interrupt aborts the start
+ * @throws StartupError when something the operator can mend is wrong, or the reason of the interrupt; then everything
+ *   begun is stopped again
  */
-export async function startNode(config: Config, log: Logger): Promise<RunningNode> {
+export async function startNode(
+  config: Config,
+  log: Logger,
+  interrupt = new AbortController().signal,
+): Promise<RunningNode> {
   const stack = new StopStack();
-  const deadline = Promise.withResolvers<never>();
-  const timer = setTimeout(() => deadline.reject(new DeadlineExceeded()), config.START_DEADLINE_MS);
-  const monitors = new Map<string, DependencyMonitor>();
   try {
-    const broker = await Promise.race([start(config, log, stack, monitors), deadline.promise]);
+    // Outside the deadline of the node: the recovery of a database after a crash may take longer, and has its own.
+    const databaseUrl = config.DATABASE_URL ?? (await startOwnPostgres(config, log, stack));
+    const broker = await startInTime(config, databaseUrl, log, stack, interrupt);
     log.info({ services: config.SERVICES }, "node started");
     return { broker, stop: () => stack.stop(log) };
   } catch (error) {
     await stack.stop(log);
-    throw error instanceof DeadlineExceeded ? deadlineError(config, monitors) : error;
+    throw error;
+  }
+}
+
+/**
+ * Starts and migrates the PostgreSQL of a node that is given none, if its services need one.
+ *
+ * @returns its URL
+ */
+async function startOwnPostgres(config: Config, log: Logger, stack: StopStack): Promise<string | undefined> {
+  if (!usesDatabase(config)) return undefined;
+  const { startEmbeddedPostgres } = await import("./embedded-postgres.ts");
+  const { migrate } = await import("./migrate.ts");
+  const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log });
+  stack.push(() => server.stop());
+  await migrate(server.url, log);
+  return server.url;
+}
+
+async function startInTime(
+  config: Config,
+  databaseUrl: string | undefined,
+  log: Logger,
+  stack: StopStack,
+  interrupt: AbortSignal,
+): Promise<ServiceBroker> {
+  const monitors = new Map<string, DependencyMonitor>();
+  const deadline = new AbortController();
+  // It also keeps the process alive while nothing else does, as when it waits for a server that refuses connections.
+  const timer = setTimeout(() => deadline.abort(), config.START_DEADLINE_MS);
+  try {
+    return await unlessAborted(AbortSignal.any([interrupt, deadline.signal]), () =>
+      start(config, databaseUrl, log, stack, monitors),
+    );
+  } catch (error) {
+    throw error === deadline.signal.reason ? deadlineError(config, monitors) : error;
   } finally {
     clearTimeout(timer);
   }
 }
 
-class DeadlineExceeded extends Error {}
+/** @throws the reason of the signal as soon as it is aborted, whatever becomes of the work */
+async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([work(), aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
 
 function deadlineError(config: Config, monitors: ReadonlyMap<string, DependencyMonitor>): StartupError {
   const missing = [...monitors.values()].filter(({ isUp }) => !isUp).map(({ name }) => name);
@@ -85,14 +136,15 @@ function deadlineError(config: Config, monitors: ReadonlyMap<string, DependencyM
 
 async function start(
   config: Config,
+  databaseUrl: string | undefined,
   log: Logger,
   stack: StopStack,
   monitors: Map<string, DependencyMonitor>,
 ): Promise<ServiceBroker> {
-  const services = config.SERVICES.map((name) => SERVICES[name]);
-  const database = services.some(({ usesDatabase }) => usesDatabase)
-    ? await startDatabase(config, log, stack, monitors)
-    : undefined;
+  const database =
+    databaseUrl !== undefined && usesDatabase(config)
+      ? await connectDatabase({ ...config, DATABASE_URL: databaseUrl }, log, stack, monitors)
+      : undefined;
   const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR));
 
   const { METRICS_PORT } = config;
@@ -112,28 +164,23 @@ async function start(
   return startBroker(node, stack, monitors);
 }
 
-async function startDatabase(
-  config: Config,
+function usesDatabase({ SERVICES: names }: Config): boolean {
+  return names.some((name) => SERVICES[name].usesDatabase);
+}
+
+async function connectDatabase(
+  config: Config & { readonly DATABASE_URL: string },
   log: Logger,
   stack: StopStack,
   monitors: Map<string, DependencyMonitor>,
 ): Promise<Database> {
   const { Database } = await import("../lib/database.ts");
-  const { migrate, requireMigrated } = await import("./migrate.ts");
-  let url = config.DATABASE_URL;
-  if (!url) {
-    const { startEmbeddedPostgres } = await import("./embedded-postgres.ts");
-    const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log });
-    stack.push(() => server.stop());
-    url = server.url;
-    await migrate(url, log);
-  }
-
-  const database = new Database({ ...config, DATABASE_URL: url }, log);
+  const { requireMigrated } = await import("./migrate.ts");
+  const database = new Database(config, log);
   stack.push(() => database.close());
   for (const monitor of database.monitors) monitors.set(monitor.name, monitor);
   await database.start();
-  if (config.DATABASE_URL) await requireMigrated(url);
+  await requireMigrated(config.DATABASE_URL);
   return database;
 }
 

@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { loadConfig } from "../lib/config.ts";
 import { createLogger } from "../lib/logger.ts";
 import { exitBecauseOf } from "./exit.ts";
-import { startNode, type RunningNode } from "./running-node.ts";
+import { openRepl } from "./repl.ts";
+import { startNode } from "./running-node.ts";
 import { printWelcome } from "./welcome.ts";
 
 /*
@@ -13,9 +15,20 @@ try {
   const log = createLogger(config);
   const isReplWanted = process.argv.includes("--repl");
 
-  const stopAtSignal = Promise.withResolvers<NodeJS.Signals>();
-  process.on("SIGTERM", stopAtSignal.resolve);
-  process.on("SIGINT", stopAtSignal.resolve);
+  const stopRequest = new AbortController();
+  const requestStop = (signal: string): void => {
+    if (stopRequest.signal.aborted) return;
+    log.info({ signal }, "node stopping");
+    // Nothing may keep a node from ending: neither a hanging connection nor a timer that someone forgot.
+    const timer = setTimeout(() => {
+      log.fatal({ deadlineMs: config.STOP_DEADLINE_MS }, "node did not stop in time");
+      process.exit(1);
+    }, config.STOP_DEADLINE_MS);
+    timer.unref();
+    stopRequest.abort();
+  };
+  process.on("SIGTERM", requestStop);
+  process.on("SIGINT", requestStop);
   process.on("unhandledRejection", (error) => log.error({ err: error }, "unhandled rejection"));
   process.on("uncaughtException", (error) => {
     log.fatal({ err: error }, "uncaught exception");
@@ -23,27 +36,18 @@ try {
     process.exit(1);
   });
 
-  const starting = startNode(config, log);
-  const started = await Promise.race([starting, stopAtSignal.promise]);
-  const node = typeof started === "string" ? await starting : started;
-  if (isReplWanted) node.broker.repl();
-  if (typeof started !== "string") printWelcome(config, node);
-
-  const signal = await stopAtSignal.promise;
-  log.info({ signal }, "node stopping");
-  await stopOrDie(node);
+  try {
+    const node = await startNode(config, log, stopRequest.signal);
+    printWelcome(config, node, isReplWanted ? "Type q to stop." : "Press Ctrl-C to stop.");
+    if (isReplWanted) openRepl(node.broker, requestStop);
+    if (!stopRequest.signal.aborted) await once(stopRequest.signal, "abort");
+    await node.stop();
+  } catch (error) {
+    // A start that was interrupted has failed for no other reason.
+    if (!stopRequest.signal.aborted) throw error;
+  }
   log.info("node stopped");
   process.exit(0);
-
-  /** Nothing may keep a node from ending: neither a hanging connection nor a timer that someone forgot. */
-  async function stopOrDie(running: RunningNode): Promise<void> {
-    const timer = setTimeout(() => {
-      log.fatal({ deadlineMs: config.STOP_DEADLINE_MS }, "node did not stop in time");
-      process.exit(1);
-    }, config.STOP_DEADLINE_MS);
-    timer.unref();
-    await running.stop();
-  }
 } catch (error) {
   exitBecauseOf(error);
 }

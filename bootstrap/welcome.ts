@@ -2,8 +2,8 @@ import type { Server } from "node:http";
 import type { Config } from "../lib/config.ts";
 import type { RunningNode } from "./running-node.ts";
 
-/** Tells a person at a terminal where the gateway is and how to try it. */
-export function printWelcome(config: Config, { broker }: RunningNode): void {
+/** Tells a person at a terminal where the gateway is, how to try it and how to stop it. */
+export function printWelcome(config: Config, { broker }: RunningNode, howToStop: string): void {
   const address = addressOf(broker);
   if (!address || config.LOG_LEVEL === "silent") return;
   process.stdout.write(`
@@ -14,7 +14,7 @@ Rollcall is ready at ${address}
        -d '{"email":"ada@example.com","firstName":"Ada","lastName":"Lovelace"}'
   curl ${address}/api/v1/users
 
-${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}Press Ctrl-C to stop.
+${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}${howToStop}
 
 `);
 }

@@ -101,7 +101,9 @@ const schema = z.object({
     .describe("How long the result of a write is kept under its Idempotency-Key."),
   START_DEADLINE_MS: milliseconds(1000, 300_000)
     .prefault("30000")
-    .describe("A node that is not ready by then exits with 1."),
+    .describe(
+      "A node that is not ready by then exits with 1. The start of an embedded PostgreSQL is not counted.",
+    ),
   STOP_DEADLINE_MS: milliseconds(1000, 300_000)
     .prefault("15000")
     .describe("A node that has not stopped by then after SIGTERM exits hard with 1."),

@@ -106,6 +106,10 @@ async function launch(options: PostmasterOptions, port: number): Promise<Postmas
   });
   const lastWords = forwardServerLog(child.stderr, log);
   await once(child, "spawn");
+  // The last resort of a process that exits without stopping: the server then shuts down by itself.
+  const endWithOwner = (): boolean => child.kill("SIGINT");
+  process.once("exit", endWithOwner);
+  child.once("exit", () => process.removeListener("exit", endWithOwner));
   const closed = once(child, "close");
   const pid = child.pid as number;
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
@@ -121,11 +125,7 @@ async function launch(options: PostmasterOptions, port: number): Promise<Postmas
   }
 
   let isEnding = false;
-  // The last resort of a process that exits without stopping: the server then shuts down by itself.
-  const endWithOwner = (): boolean => child.kill("SIGINT");
-  process.once("exit", endWithOwner);
   child.once("exit", (exitCode, signal) => {
-    process.removeListener("exit", endWithOwner);
     if (!isEnding) log.error({ pid, exitCode, signal }, "PostgreSQL ended unexpectedly");
   });
   return {
