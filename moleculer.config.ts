@@ -57,9 +57,9 @@ export function brokerOptions({ config, log, natsMonitor, metrics }: BrokerParts
     circuitBreaker: circuitBreakerOptions,
     // Bounds the work a node takes on: what is beyond it is refused at once, not queued until its caller has left.
     bulkhead: { enabled: true, concurrency: 200, maxQueueSize: 2000 },
-    // A stopping node finishes the calls it has; the delay lets the others learn that it takes no more.
+    // A stopping node finishes the calls it has; the delay lets others, if there are, learn that it takes no more.
     tracking: { enabled: true, shutdownTimeout: config.STOP_DEADLINE_MS - config.DRAIN_DELAY_MS },
-    registry: { stopDelay: config.DRAIN_DELAY_MS },
+    registry: { stopDelay: config.NATS_URL ? config.DRAIN_DELAY_MS : 0 },
 
     // How soon the gateway sees that the services of its own node are up.
     dependencyInterval: 50,

@@ -1,6 +1,7 @@
-import { pino, type DestinationStream, type Logger } from "pino";
+import { pino, stdSerializers, type DestinationStream, type Logger } from "pino";
 import { PinoPretty as pretty } from "pino-pretty";
 import type { Config } from "./config.ts";
+import { StartupError } from "./startup-error.ts";
 
 /** Names of members whose values never reach the log, at the top and two levels below. */
 const SECRET_MEMBERS = ["password", "secret", "token", "authorization", "cookie", "apiKey"];
@@ -21,7 +22,7 @@ export function createLogger(
     destination ??
     // Synchronous, so that the last lines before an exit are written.
     (isPretty
-      ? pretty({ sync: true, ignore: "pid,hostname,node", translateTime: "SYS:HH:MM:ss.l" })
+      ? pretty({ sync: true, singleLine: true, ignore: "pid,hostname,node", translateTime: "SYS:HH:MM:ss.l" })
       : pino.destination({ sync: true }));
   return pino(
     {
@@ -29,6 +30,7 @@ export function createLogger(
       base: { node: config.NODE_ID },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: describeError },
       redact: { paths: redactPaths, censor: "[secret]" },
       hooks: {
         // Moleculer logs `(text, object)`; pino wants the object first and would drop it.
@@ -45,4 +47,11 @@ export function createLogger(
     },
     target,
   );
+}
+
+/** A reason for not starting is a sentence for the operator; only a defect needs its stack. */
+function describeError(error: Error): object {
+  return error instanceof StartupError
+    ? { type: error.name, message: error.message }
+    : stdSerializers.err(error);
 }
