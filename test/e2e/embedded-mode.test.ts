@@ -1,9 +1,23 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
 import { afterEach, describe, expect, test } from "@jest/globals";
 
 import { dirOf, testUsers } from "../support/postgres-owners.ts";
-import { processTree, stillRunning } from "../support/processes.ts";
+import { processesOfRun } from "../support/processes.ts";
 import { RestClient, type UserBody } from "../support/rest-client.ts";
-import { startRollcall, type Rollcall, type RollcallOptions } from "../support/rollcall-process.ts";
+import {
+  launchRollcall,
+  startRollcall,
+  type Rollcall,
+  type RollcallOptions,
+} from "../support/rollcall-process.ts";
+import { temporaryDir } from "../support/test-run.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+/*
+ * One process with everything in it, as somebody has it who has just typed `make run`.
+ */
 
 let nodes: Rollcall[] = [];
 
@@ -14,21 +28,62 @@ afterEach(async () => {
 
 describe.each(testUsers)("as $name", (user) => {
   test("a node says where it is, ends at Ctrl-C with nothing left running, and finds its data again", async () => {
-    const options = { prefix: user.prefix, env: { DATA_DIR: await dirOf(user) } };
+    const dataDir = await dirOf(user);
+    const options = { prefix: user.prefix, env: { DATA_DIR: dataDir } };
     const first = await start(options);
     const { id } = await withClient(first, (client) => client.createUser({ firstName: "Grace" }));
 
-    const processes = processTree(first.pid);
-    first.signal("SIGINT");
+    first.pressCtrlC();
+
     expect(await first.ended).toEqual({ exitCode: 0, signal: null });
-    expect(processes.length).toBeGreaterThan(1);
-    expect(stillRunning(processes)).toEqual([]);
+    expect(first.log.filter(({ level }) => level !== "info")).toEqual([]);
+    expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
 
     const second = await start(options);
     const response = await withClient(second, (client) => client.get(`/api/v1/users/${id}`));
     expect(response.json as UserBody).toMatchObject({ id, firstName: "Grace" });
   }, 60_000);
 });
+
+test("Ctrl-C in the middle of the first start ends it with nothing left running, and the next start works", async () => {
+  const dataDir = temporaryDir("data");
+  const options = { env: { DATA_DIR: dataDir } };
+  const first = launchRollcall(options);
+  nodes.push(first);
+  await waitFor(() => existsSync(join(dataDir, "postgres.new")), { description: "initdb to begin" });
+
+  first.pressCtrlC();
+
+  expect(await first.ended).toEqual({ exitCode: 0, signal: null });
+  expect(first.log.filter(({ level }) => level !== "info")).toEqual([]);
+  expect(first.log.at(-1)?.msg).toBe("node stopped");
+  expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
+
+  const second = await start(options);
+  expect((await withClient(second, (client) => client.get("/health/ready"))).status).toBe(200);
+}, 60_000);
+
+test("the REPL calls actions, and its q stops the node in order", async () => {
+  const dataDir = temporaryDir("data");
+  const node = launchRollcall({
+    env: { DATA_DIR: dataDir },
+    args: ["--repl"],
+    input: "call users.create --email ada@example.com --firstName Ada --lastName Lovelace\nq\n",
+  });
+  nodes.push(node);
+
+  expect(await node.ended).toEqual({ exitCode: 0, signal: null });
+  expect(node.output).toContain("Type q to stop.");
+  expect(node.output).toContain("email: 'ada@example.com'");
+  const messages = node.log.map(({ msg }) => msg);
+  expect(messages.filter((msg) => / stopped\.?$/.test(msg) && !msg.includes("$node"))).toEqual([
+    "Service 'api' stopped.",
+    "Service 'users' stopped.",
+    "Embedded PostgreSQL stopped",
+    "node stopped",
+  ]);
+  expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
+}, 60_000);
 
 async function start(options: RollcallOptions = {}): Promise<Rollcall> {
   const node = await startRollcall(options);

@@ -26,6 +26,9 @@ export interface RollcallOptions {
   readonly prefix?: readonly string[];
   /** The program; by default the one that starts a node. */
   readonly program?: string;
+  readonly args?: readonly string[];
+  /** What it reads from its standard input. */
+  readonly input?: string;
 }
 
 /** A process of Rollcall, seen from outside. */
@@ -40,6 +43,8 @@ export interface Rollcall {
   readonly log: readonly LogLine[];
   readonly ended: Promise<Ended>;
   signal(signal: NodeJS.Signals): void;
+  /** SIGINT to it and every process of its group, as Ctrl-C in a terminal does. */
+  pressCtrlC(): void;
   /** SIGTERM, then waits for its end. One that has ended already is no error. */
   stop(): Promise<Ended>;
   /** SIGKILL, then waits for its end. */
@@ -54,13 +59,17 @@ export function launchRollcall({
   env = {},
   prefix = [],
   program = "start.ts",
+  args = [],
+  input = "",
 }: RollcallOptions = {}): Rollcall {
   testRunDir();
-  const words = [...prefix, process.execPath, join(ROOT, "bootstrap", program)];
-  const [command = process.execPath, ...args] = words;
-  const child = spawn(command, args, {
+  const words = [...prefix, process.execPath, join(ROOT, "bootstrap", program), ...args];
+  const [command = process.execPath, ...rest] = words;
+  const child = spawn(command, rest, {
     cwd: ROOT,
-    stdio: ["ignore", "pipe", "pipe"],
+    // A process group of its own, as a shell gives each job.
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe"],
     // Not the environment of the tests: settings of the developer's shell are not those of the test.
     env: {
       PATH: process.env["PATH"],
@@ -70,6 +79,7 @@ export function launchRollcall({
       ...env,
     },
   });
+  child.stdin.end(input);
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output += text));
@@ -101,6 +111,7 @@ export function launchRollcall({
       return url;
     },
     signal: (signal) => signalAll([pid], signal),
+    pressCtrlC: () => signalAll([-pid], "SIGINT"),
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
   };
@@ -132,11 +143,16 @@ export async function startRollcall(options: RollcallOptions = {}): Promise<Roll
 }
 
 /** Waits until a node has logged a line with these members, and returns it: lines arrive a moment after answers. */
-export function untilLogged(node: Rollcall, members: Readonly<Record<string, unknown>>): Promise<LogLine> {
+export function untilLogged(
+  node: Rollcall,
+  members: Readonly<Record<string, unknown>>,
+  timeoutMs = 5_000,
+): Promise<LogLine> {
   const expected = Object.entries(members);
   const matches = (line: LogLine): boolean => expected.every(([name, value]) => line[name] === value);
   return waitFor(() => node.log.find(matches), {
     description: `the node to log ${JSON.stringify(members)}`,
+    timeoutMs,
   }) as Promise<LogLine>;
 }
 
@@ -151,6 +167,6 @@ function parseLog(output: string): LogLine[] {
   const complete = output.slice(0, output.lastIndexOf("\n") + 1);
   return complete
     .split("\n")
-    .filter((line) => line.startsWith("{"))
+    .filter((line) => line.startsWith('{"level"'))
     .map((line) => JSON.parse(line) as LogLine);
 }
