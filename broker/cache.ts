@@ -83,6 +83,8 @@ export class FailOpenRedisCacher extends Cachers.Redis {
   }
 
   override async set(key: string, data: unknown, ttl?: number): Promise<void> {
+    // Undefined stands for a miss, and is no JSON.
+    if (data === undefined) return;
     await this.#failOpen(() => super.set(key, data, ttl));
   }
 

@@ -1,0 +1,248 @@
+import { randomUUID } from "node:crypto";
+
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import type { ServiceBroker } from "moleculer";
+
+import { cacheKey, invalidateCache } from "../../broker/cache.ts";
+import { loadConfig } from "../../lib/config.ts";
+import { Database } from "../../lib/database.ts";
+import { UnitOfWorkMixin } from "../../mixins/unit-of-work.mixin.ts";
+import { CachedValues, cacherOf } from "../support/cached-values.ts";
+import { startNats } from "../support/nats.ts";
+import { startRedis } from "../support/redis.ts";
+import type { TestServer } from "../support/server-process.ts";
+import { silentLogger } from "../support/silent-logger.ts";
+import { createTestBroker } from "../support/test-broker.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+type Cacher = Awaited<ReturnType<typeof cacherOf>>;
+
+let redis: TestServer;
+let nats: TestServer;
+// It connects when it is used, which it is not here.
+const url = "postgres://127.0.0.1:1/none";
+const database = new Database({ ...loadConfig({}), DATABASE_URL: url }, silentLogger);
+
+beforeAll(async () => {
+  [redis, nats] = await Promise.all([startRedis(), startNats()]);
+});
+
+afterAll(async () => {
+  await Promise.all([redis.stop(), nats.stop(), database.close()]);
+});
+
+/** Every cacher that a node may have must pass this. */
+describe.each([
+  ["the cacher in memory", () => ({})],
+  ["the cacher on Redis", () => ({ REDIS_URL: redis.url })],
+])("%s", (_, settings) => {
+  const source = new CachedValues();
+  let a: ServiceBroker;
+  let b: ServiceBroker;
+  let cacher: Cacher;
+
+  beforeAll(async () => {
+    const node = (id: string) => {
+      const broker = createTestBroker({ NODE_ID: id, NATS_URL: nats.url, ...settings() });
+      // The mixin that every service which writes has: it drops what another node says is stale.
+      const mixin = UnitOfWorkMixin({ database, idempotencyTtlHours: 1, cachedReads: () => [] });
+      broker.createService(source.service([mixin]));
+      return broker;
+    };
+    a = node("a");
+    b = node("b");
+    await Promise.all([a.start(), b.start()]);
+    [cacher] = await Promise.all([cacherOf(a), cacherOf(b)]);
+    await waitFor(() => a.registry.getNodeList({ onlyAvailable: true }).length === 2, {
+      description: "the nodes to meet",
+    });
+  });
+
+  afterAll(() => Promise.all([a.stop(), b.stop()]));
+
+  /** A call that is answered by its own node, from the cache if it can be. */
+  const read = (broker: ServiceBroker, key: string): Promise<unknown> => broker.call("values.get", { key });
+
+  test("has nothing under a key that was not set", async () => {
+    await expect(cacher.get(randomUUID())).resolves.toBeUndefined();
+  });
+
+  test.each<[string, unknown]>([
+    ["an object", { id: "1", tags: ["a", null], owner: { name: "Zoë 👩‍👩‍👧" }, count: 0, isOpen: false }],
+    ["a list", [{ a: 1 }, []]],
+    ["an empty object", {}],
+    ["an empty text", ""],
+    ["zero", 0],
+    ["false", false],
+    ["null", null],
+  ])("gives back %s as it was set", async (__, value) => {
+    const key = randomUUID();
+    await cacher.set(key, value);
+    await expect(cacher.get(key)).resolves.toEqual(value);
+  });
+
+  test("keeps the last of several values", async () => {
+    const key = randomUUID();
+    for (const value of [{ a: 1 }, { b: 2 }]) await cacher.set(key, value);
+    await expect(cacher.get(key)).resolves.toEqual({ b: 2 });
+  });
+
+  test("does not keep undefined, which stands for a miss, and goes on", async () => {
+    const [key, other] = [randomUUID(), randomUUID()];
+    await cacher.set(key, undefined);
+    await expect(cacher.get(key)).resolves.toBeUndefined();
+    await cacher.set(other, 1);
+    await expect(cacher.get(other)).resolves.toBe(1);
+  });
+
+  test("drops one key, and others not", async () => {
+    const [key, other] = [randomUUID(), randomUUID()];
+    await Promise.all([cacher.set(key, 1), cacher.set(other, 2)]);
+    await cacher.del(key);
+    await expect(cacher.get(key)).resolves.toBeUndefined();
+    await expect(cacher.get(other)).resolves.toBe(2);
+  });
+
+  test("drops several keys at once, and does not mind those that it does not have", async () => {
+    const keys = [randomUUID(), randomUUID(), randomUUID()];
+    await Promise.all(keys.map((key) => cacher.set(key, 1)));
+    await cacher.del([...keys.slice(0, 2), randomUUID()]);
+    await expect(Promise.all(keys.map((key) => cacher.get(key)))).resolves.toEqual([undefined, undefined, 1]);
+  });
+
+  test("drops what a pattern matches", async () => {
+    const service = `s${randomUUID()}`;
+    const keys = [`${service}.get:1`, `${service}.get:2`, `${service}.list:1`];
+    await Promise.all(keys.map((key) => cacher.set(key, 1)));
+    await cacher.clean(`${service}.get:*`);
+    await expect(Promise.all(keys.map((key) => cacher.get(key)))).resolves.toEqual([undefined, undefined, 1]);
+  });
+
+  test("drops everything", async () => {
+    const keys = Array.from({ length: 300 }, () => randomUUID());
+    await Promise.all(keys.map((key) => cacher.set(key, 1)));
+    await cacher.clean();
+    const left = await Promise.all(keys.map((key) => cacher.get(key)));
+    expect(left.filter((value) => value !== undefined)).toEqual([]);
+  });
+
+  test("forgets an entry after its life, also when it is read all the time", async () => {
+    const key = randomUUID();
+    await cacher.set(key, 1, 1);
+    await expect(cacher.get(key)).resolves.toBe(1);
+    await waitFor(async () => (await cacher.get(key)) === undefined, { description: "the entry to expire" });
+  });
+
+  test("forgets the result of an action after CACHE_TTL_SECONDS, also when it is called all the time", async () => {
+    const broker = createTestBroker({ ...settings(), CACHE_TTL_SECONDS: "1" });
+    broker.createService(source.service());
+    await broker.start();
+    try {
+      await cacherOf(broker);
+      const key = randomUUID();
+      source.values.set(key, "old");
+      await read(broker, key);
+      source.values.set(key, "new");
+      await expect(read(broker, key)).resolves.toBe("old");
+      await waitFor(async () => (await read(broker, key)) === "new", { description: "the entry to expire" });
+    } finally {
+      await broker.stop();
+    }
+  });
+
+  test("answers a call that was made before, without running the action", async () => {
+    const key = randomUUID();
+    source.values.set(key, { name: "Ada" });
+    await expect(read(a, key)).resolves.toEqual({ name: "Ada" });
+    await waitFor(async () => (await cacher.get(cacheKey("values.get", { key }))) !== undefined, {
+      description: "the result to be kept",
+    });
+    await expect(read(a, key)).resolves.toEqual({ name: "Ada" });
+    expect(source.missesOf(key)).toBe(1);
+  });
+
+  test("is passed by a call that wants fresh data", async () => {
+    const key = randomUUID();
+    source.values.set(key, "old");
+    await read(a, key);
+    source.values.set(key, "new");
+    await expect(a.call("values.get", { key }, { meta: { $cache: false } })).resolves.toBe("new");
+  });
+
+  test("keeps null and not undefined of an action", async () => {
+    const [nothing, absent] = [randomUUID(), randomUUID()];
+    source.values.set(nothing, null);
+    for (const key of [nothing, absent, nothing, absent]) await read(a, key);
+    expect([source.missesOf(nothing), source.missesOf(absent)]).toEqual([1, 2]);
+  });
+
+  test("does not keep a failure", async () => {
+    const broker = createTestBroker(settings());
+    let calls = 0;
+    const fail = () => Promise.reject(new Error(`failure ${(calls += 1)}`));
+    broker.createService({ name: randomUUID(), actions: { fail: { cache: true, handler: fail } } });
+    await broker.start();
+    try {
+      await cacherOf(broker);
+      const action = `${broker.services.at(-1)?.name}.fail`;
+      await expect(broker.call(action)).rejects.toThrow("failure 1");
+      await expect(broker.call(action)).rejects.toThrow("failure 2");
+    } finally {
+      await broker.stop();
+    }
+  });
+
+  test("does not take one call for another, however alike their parameters are", async () => {
+    const id = randomUUID();
+    const calls = [
+      { key: 'x"|b|"y', id },
+      { key: "x", b: "y", id },
+      { key: "x", id },
+      { key: ["x"], id },
+      { key: "1", id },
+      { key: 1, id },
+      { key: null, id },
+      { key: "null", id },
+    ];
+    for (const [index, params] of calls.entries()) {
+      source.fallback = index;
+      await a.call("values.get", params);
+    }
+    source.fallback = undefined;
+    const answers = await Promise.all(calls.map((params) => a.call("values.get", params)));
+    expect(answers).toEqual([...calls.keys()]);
+  });
+
+  test("takes calls with equal parameters for one, in whatever order they are written", async () => {
+    const key = randomUUID();
+    source.values.set(key, "first");
+    await a.call("values.get", { key, other: { b: 1, c: 2 } });
+    source.values.set(key, "second");
+    await expect(a.call("values.get", { other: { c: 2, b: 1 }, key })).resolves.toBe("first");
+  });
+
+  test("drops a stale entry on every node", async () => {
+    const key = randomUUID();
+    source.values.set(key, "old");
+    await Promise.all([read(a, key), read(b, key)]);
+    source.values.set(key, "new");
+    await expect(Promise.all([read(a, key), read(b, key)])).resolves.toEqual(["old", "old"]);
+
+    await invalidateCache(a, [cacheKey("values.get", { key })]);
+    await expect(read(a, key)).resolves.toBe("new");
+    await waitFor(async () => (await read(b, key)) === "new", { description: "the other node to drop it" });
+  });
+});
+
+describe("the cacher in memory", () => {
+  test("holds 10,000 entries and drops the one that was used least recently", async () => {
+    const broker = createTestBroker();
+    const cacher = await cacherOf(broker);
+    for (let count = 0; count < 10_000; count += 1) await cacher.set(`key ${count}`, count);
+    await cacher.get("key 0");
+    await cacher.set("key 10000", 10_000);
+    await expect(cacher.getCacheKeys()).resolves.toHaveLength(10_000);
+    await expect(cacher.get("key 0")).resolves.toBe(0);
+    await expect(cacher.get("key 1")).resolves.toBeUndefined();
+  });
+});
