@@ -1,22 +1,51 @@
 import { afterEach, expect, test } from "@jest/globals";
 
-import { atAddress, brokenPromises, readmeSteps, runSteps } from "../support/readme.ts";
-import { startRollcall, type Rollcall } from "../support/rollcall-process.ts";
+import { createTestDatabase, EMPTY_DATABASE } from "../support/databases.ts";
+import { startNats } from "../support/nats.ts";
+import { freePort } from "../support/ports.ts";
+import { atAddress, brokenPromises, readmeSteps, runSteps, withValues } from "../support/readme.ts";
+import { startRedis } from "../support/redis.ts";
+import { startRollcall } from "../support/rollcall-process.ts";
 
-let nodes: Rollcall[] = [];
+let running: { stop(): Promise<unknown> }[] = [];
 
 afterEach(async () => {
-  await Promise.all(nodes.map((node) => node.stop()));
-  nodes = [];
+  await Promise.all(running.map((server) => server.stop()));
+  running = [];
 });
 
 test("the tour prints what the README says", async () => {
   const steps = await readmeSteps("A tour");
   const node = await startRollcall();
-  nodes.push(node);
+  running.push(node);
 
   const outcomes = await runSteps(steps.map((step) => atAddress(step, node.url)));
 
   expect(outcomes.length).toBeGreaterThan(0);
   expect(brokenPromises(outcomes)).toEqual([]);
+}, 60_000);
+
+test("nodes are started by hand as the README says, on an empty database, and all of them stop at its last command", async () => {
+  const steps = await readmeSteps("Run it as nodes");
+  const [database, nats, redis] = await Promise.all([
+    createTestDatabase(EMPTY_DATABASE),
+    startNats(),
+    startRedis(),
+  ]);
+  running.push(nats, redis, { stop: () => database.drop() });
+  const port = String(await freePort());
+  const values = {
+    "postgres://rollcall:secret@127.0.0.1:5432/rollcall": database.url,
+    "nats://127.0.0.1:4222": nats.url,
+    "redis://127.0.0.1:6379": redis.url,
+    "PORT=3000": `PORT=${port}`,
+    "http://127.0.0.1:3000": `http://127.0.0.1:${port}`,
+  };
+
+  const outcomes = await runSteps(steps.map((step) => withValues(step, values)));
+
+  expect(brokenPromises(outcomes)).toEqual([]);
+  const output = outcomes.map((outcome) => outcome.output).join("");
+  expect(output.match(/"msg":"node started"/g)).toHaveLength(4);
+  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(4);
 }, 60_000);

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { signalAll } from "./processes.ts";
 import { temporaryDir } from "./test-run.ts";
 
 /** Commands of the README, and what it says that they print. */
@@ -48,7 +49,8 @@ function stepsOf(block: string): ReadmeStep[] {
 }
 
 /**
- * Runs the steps one after the other in one bash, which stops at the first command that fails.
+ * Runs the steps one after the other in one bash, which stops at the first command that fails. What they leave running
+ * is ended.
  *
  * @param env variables over those of this process
  * @throws {Error} when a command fails, with what its step has printed.
@@ -63,8 +65,15 @@ export async function runSteps(
   const script = join(dir, "steps.sh");
   await writeFile(script, ["set -euo pipefail", ...lines, ""].join("\n"));
 
-  const bash = spawn("bash", [script], { cwd: ROOT, stdio: "ignore", env: { ...process.env, ...env } });
+  const bash = spawn("bash", [script], {
+    cwd: ROOT,
+    // A process group of its own, to which its background jobs belong too.
+    detached: true,
+    stdio: "ignore",
+    env: { ...process.env, ...env },
+  });
   const [exitCode] = (await once(bash, "exit")) as [number | null];
+  if (bash.pid !== undefined) signalAll([-bash.pid], "SIGKILL");
 
   const outputs = steps.map((_, index) => readFile(outputFile(index), "utf8").catch(() => undefined));
   const printed = (await Promise.all(outputs)).filter((output) => output !== undefined);
@@ -77,7 +86,13 @@ export async function runSteps(
 
 /** The step as a reader runs it whose node is at another address. */
 export function atAddress(step: ReadmeStep, url: string): ReadmeStep {
-  return { ...step, commands: step.commands.replaceAll(ADDRESS, url) };
+  return withValues(step, { [ADDRESS]: url });
+}
+
+/** The step as a reader runs it who has other values for what the README says. */
+export function withValues(step: ReadmeStep, values: Readonly<Record<string, string>>): ReadmeStep {
+  const replace = (text: string, [from, to]: [string, string]): string => text.replaceAll(from, to);
+  return { ...step, commands: Object.entries(values).reduce(replace, step.commands) };
 }
 
 /** The steps that did not print what the README says. */
