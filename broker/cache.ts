@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Redis } from "ioredis";
 import { Cachers, type ServiceBroker } from "moleculer";
 import { fingerprint } from "../lib/canonical-json.ts";
@@ -68,8 +69,11 @@ export class FailOpenRedisCacher extends Cachers.Redis {
 
   /** Rejects when Redis does not answer; otherwise the cache is used (again) from here on. */
   async ping(): Promise<void> {
+    const { client } = this.#internals;
     try {
-      await this.#internals.client.ping();
+      // At its start a node looks before it can be connected, which is no loss.
+      if (client.status === "connecting" || client.status === "connect") await once(client, "ready");
+      await client.ping();
       this.#internals.connected = true;
     } catch (error) {
       this.#suspend();

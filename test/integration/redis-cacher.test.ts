@@ -39,7 +39,6 @@ afterEach(async () => {
 async function startBroker(): Promise<void> {
   broker = createTestBroker({ REDIS_URL: redis.url });
   broker.createService(source.service());
-  await broker.start();
   if (!(broker.cacher instanceof FailOpenRedisCacher)) throw new Error("The broker has another cacher.");
   cacher = broker.cacher;
   const capturing = capturingLogger();
@@ -82,6 +81,14 @@ async function latenciesOf(count: number): Promise<number[]> {
   return latencies;
 }
 
+describe("when Redis is there at the start", () => {
+  test("a node uses it, and does not call it lost before it was connected", async () => {
+    expect(monitor.isUp).toBe(true);
+    await untilUsed();
+    expect(log).toEqual([]);
+  });
+});
+
 // A rejection that nobody handles, as that of a write behind a call, fails a test too: jest sees to it.
 describe("when Redis is killed", () => {
   test("no call fails, none waits, and the cache is used again when it is back", async () => {
@@ -93,7 +100,8 @@ describe("when Redis is killed", () => {
 
     await redis.restart();
     await untilUsed();
-    expect(log.map(({ msg }) => msg).slice(-2)).toEqual(["dependency lost", "dependency back"]);
+    await waitFor(() => monitor.isUp, { description: "the monitor to see it" });
+    expect(log.map(({ msg }) => msg)).toEqual(["dependency lost", "dependency back"]);
   });
 
   test("no call fails that was under way", async () => {
