@@ -51,7 +51,9 @@ async function startBroker(): Promise<void> {
     intervalMs: 50,
     timeoutMs: 200,
   });
+  // At once, though the cacher can hardly be connected yet.
   await monitor.start();
+  await broker.start();
 }
 
 const read = (key: string): Promise<unknown> => broker.call("values.get", { key });
