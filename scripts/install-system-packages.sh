@@ -1,20 +1,21 @@
 #!/bin/sh
-# Installs the servers that the tests start for themselves, when they are missing: nats-server and redis-server. No
-# npm package contains them. Installs nothing and fails with a clear message when it may not.
+# Installs the servers that the tests start for themselves, when they are missing: nats-server, redis-server and
+# prometheus (with promtool). No npm package contains them. Installs nothing and fails with a clear message when it may
+# not.
 set -eu
 
 # Debian puts servers where an ordinary user's PATH does not look.
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 missing=
-for server in nats-server redis-server; do
+for server in nats-server redis-server prometheus; do
   command -v "$server" >/dev/null 2>&1 || missing="$missing $server"
 done
 [ -n "$missing" ] || exit 0
 
 refuse() {
   echo "The tests need$missing, and $1." >&2
-  echo "Install them (Debian, Ubuntu: apt-get install nats-server redis-server) and try again." >&2
+  echo "Install them (Debian, Ubuntu: apt-get install nats-server redis-server prometheus) and try again." >&2
   exit 1
 }
 
@@ -45,11 +46,11 @@ echo "Installing$missing ..."
 if command -v apt-get >/dev/null 2>&1; then
   install_with_apt || refuse "apt-get failed"
 elif command -v dnf >/dev/null 2>&1; then
-  $as_root dnf install -y -q nats-server redis || refuse "dnf failed"
+  $as_root dnf install -y -q nats-server redis golang-github-prometheus || refuse "dnf failed"
 elif command -v apk >/dev/null 2>&1; then
-  $as_root apk add --quiet nats-server redis || refuse "apk failed"
+  $as_root apk add --quiet nats-server redis prometheus || refuse "apk failed"
 elif command -v brew >/dev/null 2>&1; then
-  brew install --quiet nats-server redis || refuse "brew failed"
+  brew install --quiet nats-server redis prometheus || refuse "brew failed"
 else
   refuse "no known package manager was found"
 fi
