@@ -1,6 +1,7 @@
 import { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 
+import type { NodeMetrics } from "../../broker/metrics.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { DependencyMonitor } from "../../lib/dependency-monitor.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
@@ -14,6 +15,7 @@ import { silentLogger } from "./silent-logger.ts";
 export function createTestBroker(
   settings: Readonly<Record<string, string>> = {},
   log: Logger = silentLogger,
+  metrics?: NodeMetrics,
 ): ServiceBroker {
   const config = loadConfig({
     SECRET: "of no use here, but required with NATS_URL",
@@ -22,5 +24,5 @@ export function createTestBroker(
     ...settings,
   });
   const natsMonitor = new DependencyMonitor({ name: "nats", log, check: async () => undefined });
-  return new ServiceBroker(brokerOptions({ config, log, natsMonitor }));
+  return new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics }));
 }
