@@ -3,6 +3,9 @@ import type { Logger } from "pino";
 import type { NodeMetrics } from "../../broker/metrics.ts";
 import { pathOf } from "./respond.ts";
 
+/** The client left before there was an answer: no status of HTTP, but what nginx made common in logs. */
+const CLIENT_CLOSED_REQUEST = 499;
+
 /**
  * Middleware that writes one line for each request when it is done, 5xx as errors, the others at info level, and counts
  * it in the metrics.
@@ -12,20 +15,22 @@ export function accessLog(log: Logger, metrics: NodeMetrics | undefined) {
     const startedAt = performance.now();
     response.once("close", () => {
       const durationMs = performance.now() - startedAt;
+      // Without an answer, Node has 200 there.
+      const status = response.headersSent ? response.statusCode : CLIENT_CLOSED_REQUEST;
       metrics?.observeHttp(
-        { method: request.method ?? "", route: routeOf(request), status: response.statusCode },
+        { method: request.method ?? "", route: routeOf(request), status },
         durationMs / 1000,
       );
       const line = {
         requestId: response.getHeader("X-Request-Id"),
         method: request.method,
         path: pathOf(request),
-        status: response.statusCode,
+        status,
         durationMs: Math.round(durationMs * 10) / 10,
         // The client left before it had the whole answer.
         ...(!response.writableFinished && { aborted: true }),
       };
-      if (response.statusCode >= 500) log.error(line, "request failed");
+      if (status >= 500) log.error(line, "request failed");
       else log.info(line, "request");
     });
     next();
