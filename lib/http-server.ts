@@ -72,7 +72,7 @@ export async function drain(server: Server, drainDelayMs: number, deadlineMs: nu
 }
 
 /** Takes no new connection and waits until the requests under way are answered. */
-export async function closeServer(server: Server): Promise<void> {
+async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, "close");
   server.close();

@@ -1,10 +1,11 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { Service } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import { moleculerPrometheus, type NodeMetrics } from "../../broker/metrics.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { healthOf, overallStatus } from "../../lib/health.ts";
-import { closeServer, createHttpServer, listen } from "../../lib/http-server.ts";
+import { healthOf, overallStatus, type HealthReport, type OverallStatus } from "../../lib/health.ts";
+import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
 
 /*
  * Serves what Prometheus and an orchestrator ask of a node, on a port of its own: `/metrics`, `/health/live` and
@@ -16,12 +17,16 @@ type Reused = typeof moleculerPrometheus.methods;
 
 interface Methods extends Reused {
   answer(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  statusOf(dependencies: HealthReport): OverallStatus | "draining" | "starting";
   renderMetrics(): Promise<string>;
+  readMetrics(): Promise<string>;
 }
 
 interface Variables {
   server: Server;
   metrics: NodeMetrics["moleculer"];
+  /** The scrape that is under way. */
+  rendering: Promise<string> | undefined;
 }
 
 type MetricsService = Service<object> & Methods & Variables;
@@ -33,6 +38,9 @@ const TOPOLOGY = [
   "moleculer_service_endpoints_total",
   "moleculer_event_endpoints_total",
 ];
+
+/** How long a stop waits for answers under way. */
+const STOP_TIMEOUT_MS = 1000;
 
 export function createMetricsService(
   node: Node,
@@ -52,14 +60,19 @@ export function createMetricsService(
       },
 
       async answer(this: MetricsService, request: IncomingMessage, response: ServerResponse) {
-        switch (request.url ?? "") {
+        if (request.method !== "GET" && request.method !== "HEAD") {
+          response.setHeader("Allow", "GET, HEAD");
+          return sendJson(response, 405, { status: "method not allowed" });
+        }
+        const [path = ""] = (request.url ?? "").split("?");
+        switch (path) {
           case "/metrics":
             return send(response, 200, metrics.registry.contentType, await this.renderMetrics());
           case "/health/live":
             return sendJson(response, 200, { status: "up" });
           case "/health/ready": {
             const dependencies = healthOf(node.monitors);
-            const status = node.isStopping() ? "draining" : overallStatus(dependencies);
+            const status = this.statusOf(dependencies);
             const isReady = status === "up" || status === "degraded";
             return sendJson(response, isReady ? 200 : 503, { status, dependencies });
           }
@@ -68,9 +81,21 @@ export function createMetricsService(
         }
       },
 
+      statusOf(this: MetricsService, dependencies: HealthReport) {
+        if (node.isStopping()) return "draining";
+        return this.broker.started ? overallStatus(dependencies) : "starting";
+      },
+
+      /** Those who ask together share one answer: one's reset must not fall between another's update and reading. */
       renderMetrics(this: MetricsService) {
+        this.rendering ??= this.readMetrics().finally(() => (this.rendering = undefined));
+        return this.rendering;
+      },
+
+      async readMetrics(this: MetricsService) {
         for (const name of TOPOLOGY) this.metrics[name]?.reset();
-        return this.updateCommonValues().then(() => metrics.registry.metrics());
+        await this.updateCommonValues();
+        return metrics.registry.metrics();
       },
     },
 
@@ -79,17 +104,18 @@ export function createMetricsService(
       this.server = createHttpServer((request, response) => {
         this.answer(request, response).catch((error: unknown) => {
           node.log.error({ err: error }, "a scrape failed");
-          response.destroy();
+          sendJson(response, 500, { status: "failed" });
         });
       });
     },
 
     async started() {
       await listen(this.server, node.config.HOST, { name: "METRICS_PORT", port });
+      node.log.info({ port: (this.server.address() as AddressInfo).port }, "metrics are served");
     },
 
     async stopped() {
-      await closeServer(this.server);
+      await drain(this.server, 0, STOP_TIMEOUT_MS);
     },
   };
 }
