@@ -165,6 +165,17 @@ describe("a node ends", () => {
     expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
   }, 30_000);
 
+  test("at a signal while it waits for NATS, long before its deadline", async () => {
+    const env = { SERVICES: "api", NATS_URL: `nats://127.0.0.1:${await freePort()}`, SECRET };
+    const node = launchRollcall({ env });
+    nodes.push(node);
+    await untilLogged(node, { msg: "API Gateway server created." });
+
+    node.signal("SIGINT");
+
+    expect(await node.ended).toEqual({ exitCode: 0, signal: null });
+  }, 15_000);
+
   test("in time although a client never ends its upload", async () => {
     const node = await start({ env: { STOP_DEADLINE_MS: "3000", DRAIN_DELAY_MS: "100" } });
     const { hostname, port } = new URL(node.url);

@@ -2,6 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import type { Logger } from "pino";
 
 import { createLogger } from "../../../lib/logger.ts";
+import { StartupError } from "../../../lib/startup-error.ts";
 
 /** A logger of the product, and the lines that it has written. */
 function jsonLogger(level: "trace" | "info" | "silent" = "trace"): { log: Logger; lines: string[] } {
@@ -50,6 +51,15 @@ describe("a line of the log", () => {
     const silent = jsonLogger("silent");
     silent.log.fatal("no");
     expect(silent.lines).toEqual([]);
+  });
+
+  test("has the sentence of a reason for not starting, and no stack", () => {
+    const { log, lines } = jsonLogger();
+    log.error(
+      { err: new StartupError("PORT 3000 is in use.", { cause: new Error("EADDRINUSE") }) },
+      "failed",
+    );
+    expect(parse(lines[0])["err"]).toEqual({ type: "StartupError", message: "PORT 3000 is in use." });
   });
 
   test("has the message and stack of an error", () => {
