@@ -1,12 +1,12 @@
 import type { ServiceBroker } from "moleculer";
 
 /**
- * Opens the Moleculer REPL. Its `q` stops the broker and exits, which would leave out everything else that a node has
- * to stop; here it calls `requestStop` instead.
+ * Opens the Moleculer REPL. At its end (`q`, Ctrl-D) it stops the broker and exits, which would leave out everything
+ * else that a node has to stop; here it calls `requestStop` instead.
  */
 export function openRepl(broker: ServiceBroker, requestStop: (reason: string) => void): void {
   const stop = (): Promise<never> => {
-    requestStop("q in the REPL");
+    requestStop("end of the REPL");
     // The REPL exits when this settles. The node does it, when it has stopped.
     return new Promise(() => undefined);
   };
