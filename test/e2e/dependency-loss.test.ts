@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 
-import { failuresOf, isUnavailable, startLoad, untilMoreRequests } from "../support/rest-load.ts";
+import { failuresOf, isUnavailable, startLoad, untilMoreRequests, type Load } from "../support/rest-load.ts";
 import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
 import { untilLogged } from "../support/rollcall-process.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -10,19 +10,23 @@ const STEADY_REQUESTS = 300;
 const REQUEST_TIMEOUT_MS = 4_000;
 
 let cluster: Cluster;
+let load: Load | undefined;
 const databaseUrl = (): string => cluster.postgres.url;
 
 beforeAll(async () => {
   cluster = await startCluster();
 }, 60_000);
 
-afterEach(() => untilReady(cluster.url));
+afterEach(async () => {
+  await load?.stop();
+  await untilReady(cluster.url);
+}, 20_000);
 
 afterAll(() => cluster.stop(), 30_000);
 
 describe("PostgreSQL", () => {
   test("restarted under load, costs at most 10 s of 503s, and no write is lost or done twice", async () => {
-    const load = startLoad(cluster.url);
+    load = startLoad(cluster.url);
     await untilMoreRequests(load, STEADY_REQUESTS);
 
     const stoppedAt = performance.now();
@@ -62,7 +66,7 @@ describe("PostgreSQL", () => {
 
 describe("NATS", () => {
   test("killed under load, costs 503s and 504s within the request timeout until 5 s after it is back, and no write is lost or done twice", async () => {
-    const load = startLoad(cluster.url);
+    load = startLoad(cluster.url);
     await untilMoreRequests(load, STEADY_REQUESTS);
 
     await cluster.nats.kill();
@@ -92,7 +96,7 @@ describe("Redis", () => {
   test.each(["killed", "frozen"])(
     "%s under load and back again, costs no request",
     async (fault) => {
-      const load = startLoad(cluster.url);
+      load = startLoad(cluster.url);
       await untilMoreRequests(load, STEADY_REQUESTS);
 
       if (fault === "killed") await cluster.redis.kill();

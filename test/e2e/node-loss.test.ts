@@ -1,26 +1,32 @@
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 
-import { failuresOf, isUnavailable, startLoad, untilMoreRequests } from "../support/rest-load.ts";
+import { failuresOf, isUnavailable, startLoad, untilMoreRequests, type Load } from "../support/rest-load.ts";
 import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
+import { untilLogged } from "../support/rollcall-process.ts";
+import { whileLocked } from "../support/row-locks.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { auditAfterResending, auditWrites, NOTHING_WRONG } from "../support/write-audit.ts";
 
 /** How long after `kill -9` of a node a request may still fail. */
 const MAX_ERRORS_MS = 8_000;
+const REQUEST_TIMEOUT_MS = 4_000;
 const STEADY_REQUESTS = 400;
 
 let cluster: Cluster;
+let load: Load | undefined;
 const databaseUrl = (): string => cluster.postgres.url;
 
 beforeAll(async () => {
   cluster = await startCluster();
 }, 60_000);
 
+afterEach(() => load?.stop(), 20_000);
+
 afterAll(() => cluster.stop(), 30_000);
 
 test("no request fails while one of two users nodes stops at SIGTERM", async () => {
   const node = await cluster.addUsersNode();
-  const load = startLoad(cluster.url);
+  load = startLoad(cluster.url);
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const { exitCode } = await node.stop();
@@ -32,9 +38,32 @@ test("no request fails while one of two users nodes stops at SIGTERM", async () 
   expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
 }, 40_000);
 
+test("a users node that stops at SIGTERM finishes the calls it has", async () => {
+  const node = await cluster.addUsersNode({ DRAIN_DELAY_MS: "100" });
+  const users = await Promise.all(Array.from({ length: 6 }, () => cluster.client.createUser()));
+  const ids = users.map(({ id }) => id);
+  const startedAt = performance.now();
+
+  const { changes, stopped } = await whileLocked(databaseUrl(), ids, async (lock) => {
+    const waiting = ids.map((id) => cluster.client.patch(`/api/v1/users/${id}`, { nickname: "x" }));
+    // In turn, so every other one on the node that stops.
+    await lock.untilBlocked(ids.length);
+    const stopping = node.stop();
+    for (let request = 0; request < 200; request += 1) await cluster.client.get("/api/v1/users?limit=1");
+    return { changes: waiting, stopped: stopping };
+  });
+
+  const answers = await Promise.all(changes);
+  expect(answers.map(({ status }) => status)).toEqual(ids.map(() => 200));
+  // A call that is lost is done again on the other node, at once or after this time.
+  expect(answers.map(({ headers }) => headers["idempotent-replayed"])).toEqual(ids.map(() => undefined));
+  expect(performance.now() - startedAt).toBeLessThan(REQUEST_TIMEOUT_MS);
+  expect(await stopped).toEqual({ exitCode: 0, signal: null });
+}, 30_000);
+
 test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for at most 8 s and no write is lost or done twice", async () => {
   const node = await cluster.addUsersNode();
-  const load = startLoad(cluster.url);
+  load = startLoad(cluster.url);
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const killedAt = performance.now();
@@ -53,10 +82,29 @@ test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for
   expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
 }, 60_000);
 
+test("a users node that hangs for a while costs only 503s and 504s, and does no write again that another one has done", async () => {
+  const node = await cluster.addUsersNode();
+  load = startLoad(cluster.url);
+  await untilMoreRequests(load, STEADY_REQUESTS);
+
+  node.signal("SIGSTOP");
+  const id = String(node.log[0]?.["node"]);
+  const isLost = { msg: `Heartbeat is not received from '${id}' node.` };
+  await untilLogged(cluster.gateway, isLost, MAX_ERRORS_MS);
+  node.signal("SIGCONT");
+  await untilMoreRequests(load, STEADY_REQUESTS);
+  const records = await load.stop();
+  await node.stop();
+
+  expect(failuresOf(records).filter((failure) => !isUnavailable(failure))).toEqual([]);
+  expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
+  expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
+}, 60_000);
+
 test("a gateway that stops at SIGTERM answers every request, and tells its clients to go elsewhere", async () => {
   const gateway = await cluster.addGateway();
   await untilReady(gateway.url);
-  const load = startLoad(gateway.url, { endOnClose: true });
+  load = startLoad(gateway.url, { endOnClose: true });
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const { exitCode } = await gateway.stop();

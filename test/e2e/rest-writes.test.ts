@@ -7,12 +7,9 @@ import { createTestDatabase, type TestDatabase } from "../support/databases.ts";
 import { problemOf } from "../support/problems.ts";
 import { newUser, RestClient, type RestResponse, type UserBody } from "../support/rest-client.ts";
 import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
-import { waitFor } from "../support/wait-for.ts";
+import { whileLocked } from "../support/row-locks.ts";
 
 const USERS = "/api/v1/users";
-/** Sessions that wait for a lock. */
-const BLOCKED =
-  "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 let database: TestDatabase;
 let sql: pg.Client;
@@ -319,11 +316,9 @@ describe("Idempotency-Key", () => {
   test("of a request that is still running is refused with 409, and replays once it is done", async () => {
     const headers = withKey();
     const send = () => client.patch(path, { nickname: "x" }, headers);
-    const { first, second } = await whileLocked(user.id, async () => {
+    const { first, second } = await whileLocked(database.url, [user.id], async (lock) => {
       const running = send();
-      await waitFor(async () => (await sql.query(BLOCKED)).rowCount, {
-        description: "the first request to wait for the user",
-      });
+      await lock.untilBlocked(1);
       return { first: running, second: await send() };
     });
 
@@ -389,17 +384,3 @@ test("an error that nobody expected is a 500 without details, which are in the l
   await untilLogged(node, { level: "error", msg: "request failed", requestId, status: 500 });
   expect(node.output).toContain('relation \\"users.users\\" does not exist');
 });
-
-/** Runs `work` while another session keeps the row of a user locked. */
-async function whileLocked<T>(id: string, work: () => Promise<T>): Promise<T> {
-  const session = new pg.Client(database.url);
-  await session.connect();
-  try {
-    await session.query("BEGIN");
-    await session.query("SELECT FROM users.users WHERE id = $1 FOR UPDATE", [id]);
-    return await work();
-  } finally {
-    // Ends the transaction too.
-    await session.end();
-  }
-}

@@ -8,7 +8,8 @@ import { waitFor } from "./wait-for.ts";
 export interface Write {
   readonly kind: "create" | "update";
   readonly path: string;
-  readonly idempotencyKey: string;
+  /** Without one, the gateway makes one for its own retries. */
+  readonly idempotencyKey: string | undefined;
   readonly body: object;
   /** The address of a created user, or the nickname that an update sets; unique. */
   readonly mark: string;
@@ -98,12 +99,13 @@ export function isUnavailable({ status, contentType }: LoadRecord): boolean {
   return (status === 503 || status === 504) && contentType === "application/problem+json";
 }
 
-/** Sends a write once more, with the same key. */
-export async function resend(client: RestClient, write: Write): Promise<RestResponse> {
-  return client.request(write.kind === "create" ? "POST" : "PATCH", write.path, {
-    body: write.body,
-    headers: { "idempotency-key": write.idempotencyKey },
-  });
+/** Sends a write, for the first time or once more with the same key. */
+export function sendWrite(
+  client: RestClient,
+  { kind, path, body, idempotencyKey }: Write,
+): Promise<RestResponse> {
+  const headers = idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey };
+  return client.request(kind === "create" ? "POST" : "PATCH", path, { body, headers });
 }
 
 interface LoadRequest {
@@ -116,18 +118,15 @@ function nextRequest(step: number, user: UserBody | undefined): LoadRequest {
   const path = "/api/v1/users";
   if (user === undefined || step % 4 === 0) {
     const body = newUser();
-    const create = { kind: "create", path, idempotencyKey: randomUUID(), body, mark: body.email } as const;
-    return { kind: "create", path, write: create };
+    const write: Write = { kind: "create", path, idempotencyKey: randomUUID(), body, mark: body.email };
+    return { kind: "create", path, write };
   }
   const own = `${path}/${user.id}`;
   if (step % 4 === 1) {
     const mark = randomUUID();
-    const body = { nickname: mark };
-    return {
-      kind: "update",
-      path: own,
-      write: { kind: "update", path: own, idempotencyKey: randomUUID(), body, mark },
-    };
+    const idempotencyKey = step % 8 === 1 ? randomUUID() : undefined;
+    const write: Write = { kind: "update", path: own, idempotencyKey, body: { nickname: mark }, mark };
+    return { kind: "update", path: own, write };
   }
   return step % 4 === 2 ? { kind: "read", path: own } : { kind: "list", path: `${path}?limit=5` };
 }
@@ -139,7 +138,7 @@ async function send(
   const startedAt = performance.now();
   const base = { kind, ...(write && { write }), startedAt };
   try {
-    const response = write ? await resend(client, write) : await client.get(path);
+    const response = write ? await sendWrite(client, write) : await client.get(path);
     const isSuccess = response.status < 400;
     const { status, headers } = response;
     const problem = isSuccess ? undefined : codeOf(response);

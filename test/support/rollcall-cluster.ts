@@ -17,7 +17,7 @@ export interface Cluster {
   readonly url: string;
   readonly client: RestClient;
   /** Starts one more node of users; the gateway sends calls to it from now on. */
-  addUsersNode(): Promise<Rollcall>;
+  addUsersNode(env?: Record<string, string>): Promise<Rollcall>;
   /** Starts one more gateway. */
   addGateway(): Promise<Rollcall>;
   stop(): Promise<void>;
@@ -52,9 +52,9 @@ export async function startCluster(): Promise<Cluster> {
     if (migration.exitCode !== 0) throw new Error(`The migration failed: ${migration.output}`);
     const addGateway = (): Promise<Rollcall> => start({ SERVICES: "api" });
     const gateway = await addGateway();
-    const addUsersNode = async (): Promise<Rollcall> => {
+    const addUsersNode = async (env: Record<string, string> = {}): Promise<Rollcall> => {
       const id = `users-${nodes.length}`;
-      const node = await start({ SERVICES: "users", NODE_ID: id });
+      const node = await start({ SERVICES: "users", NODE_ID: id, ...env });
       await waitFor(() => gateway.log.some(({ msg }) => msg === `Node '${id}' connected.`), {
         description: `the gateway to know ${id}`,
       });

@@ -1,7 +1,7 @@
 import pg from "pg";
 
 import type { RestClient } from "./rest-client.ts";
-import { failuresOf, resend, type LoadRecord, type Write } from "./rest-load.ts";
+import { failuresOf, sendWrite, type LoadRecord, type Write } from "./rest-load.ts";
 
 /** Which writes are not in the database exactly as often as the client may expect; all empty when all is well. */
 export interface WriteAudit {
@@ -25,12 +25,11 @@ interface Found {
 
 /** Looks up the writes of a load in the tables of users and of events. */
 export function auditWrites(databaseUrl: string, records: readonly LoadRecord[]): Promise<WriteAudit> {
-  const acknowledged = records.filter(({ status }) => status > 0 && status < 300);
-  return audit(databaseUrl, writesOf(acknowledged), writesOf(records));
+  return audit(databaseUrl, acknowledgedWrites(records), writesOf(records));
 }
 
 /**
- * Sends every write that has failed again, with its key, and then looks up all of them: each has to be there once,
+ * Sends every write that has failed and has a key again, and then looks up all of them: each has to be there once,
  * whether its first attempt was executed or not.
  *
  * @throws {Error} when one is refused now.
@@ -40,11 +39,11 @@ export async function auditAfterResending(
   client: RestClient,
   records: readonly LoadRecord[],
 ): Promise<WriteAudit> {
-  const failed = writesOf(failuresOf(records));
-  const answers = await Promise.all(failed.map((write) => resend(client, write)));
+  const failed = writesOf(failuresOf(records)).filter(({ idempotencyKey }) => idempotencyKey !== undefined);
+  const answers = await Promise.all(failed.map((write) => sendWrite(client, write)));
   const refused = answers.find(({ status }) => status >= 300);
   if (refused) throw new Error(`A write that was sent again was refused: ${refused.text}`);
-  return audit(databaseUrl, writesOf(records), writesOf(records));
+  return audit(databaseUrl, [...acknowledgedWrites(records), ...failed], writesOf(records));
 }
 
 async function audit(
@@ -61,6 +60,10 @@ async function audit(
     doubled: marks(all.filter((write) => eventsOf(write) > 1 || rowsOf(write) > 1)),
     torn: marks(all.filter((write) => write.kind === "create" && eventsOf(write) !== rowsOf(write))),
   };
+}
+
+function acknowledgedWrites(records: readonly LoadRecord[]): Write[] {
+  return writesOf(records.filter(({ status }) => status > 0 && status < 300));
 }
 
 function writesOf(records: readonly LoadRecord[]): Write[] {
