@@ -6,6 +6,7 @@ import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts
 import type { NodeMetrics } from "./broker/metrics.ts";
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
+import { NatsTransporter } from "./broker/nats-transporter.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import { Validator } from "./broker/validator.ts";
 import type { Config } from "./lib/config.ts";
@@ -104,22 +105,21 @@ function childLogger(log: Logger, level: string, { mod, svc }: LogBindings): Log
   return log.child({ mod, ...(svc && { svc }) }, { level: isNoisy ? "warn" : level });
 }
 
-function natsTransporter(servers: string[], nodeId: string): NonNullable<BrokerOptions["transporter"]> {
+function natsTransporter(servers: string[], nodeId: string): NatsTransporter {
   const urls = servers.map((server) => new URL(server));
   const { username = "", password = "" } = urls.find((url) => url.username !== "") ?? {};
-  return {
-    type: "NATS",
-    options: {
-      servers: urls.map(({ host }) => host),
-      name: `rollcall ${nodeId}`,
-      ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
-      ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),
-      // For ever and often: a node that has lost NATS is of no use until it has it back.
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      // A connection that is open but silent is given up after two unanswered pings.
-      pingInterval: 1000,
-      maxPingOut: 2,
-    },
-  };
+  return new NatsTransporter({
+    servers: urls.map(({ host }) => host),
+    name: `rollcall ${nodeId}`,
+    ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
+    ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),
+    // For ever and often: a node that has lost NATS is of no use until it has it back.
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    // A server that takes the connection and then is silent, or ends, would hold an attempt for 20 s.
+    timeout: 2000,
+    // A connection that is open but silent is given up after two unanswered pings.
+    pingInterval: 1000,
+    maxPingOut: 2,
+  });
 }

@@ -32,6 +32,7 @@ export function natsLinkMiddleware(monitor: DependencyMonitor): Middleware {
       } else if (type === Events.Reconnect) {
         isLost = false;
         monitor.report(true);
+        rejoin(broker);
       }
     }
   };
@@ -44,6 +45,17 @@ export function natsLinkMiddleware(monitor: DependencyMonitor): Middleware {
     },
     remoteAction: actionMiddleware((next) => (ctx) => (isLost ? Promise.reject(natsLost()) : next(ctx))),
   };
+}
+
+/**
+ * Does what Moleculer does when other transporters reconnect: says who we are, asks who is there, and empties memory
+ * caches, which may have missed an invalidation. A node that has not reconnected yet would not get its calls, so each
+ * counts as away until it answers.
+ */
+function rejoin(broker: ServiceBroker): void {
+  const { nodes } = broker.registry;
+  for (const { id, local } of nodes.toArray()) if (!local) nodes.disconnected(id, true);
+  void broker.transit?.tx.onConnected(true);
 }
 
 const natsLost = () =>
