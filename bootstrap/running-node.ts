@@ -10,6 +10,7 @@ import { StartupError } from "../lib/startup-error.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import type { Node } from "./node.ts";
 import { readOrCreateSecret } from "./secret.ts";
+import { StopStack } from "./stop-stack.ts";
 
 interface ServiceEntry {
   usesDatabase: boolean;
@@ -35,22 +36,13 @@ export interface RunningNode {
   stop(): Promise<void>;
 }
 
-/** What has been started so far, each with the way to stop it; stopped in the opposite order. */
-class StopStack {
-  isStopping = false;
-  #stops: (() => Promise<void>)[] = [];
-
-  push(stop: () => Promise<void>): void {
-    this.#stops.push(stop);
-  }
-
-  async stop(log: Logger): Promise<void> {
-    this.isStopping = true;
-    for (const stop of this.#stops.splice(0).toReversed()) {
-      // One part that cannot stop must not keep the others running.
-      await stop().catch((error: unknown) => log.error({ err: error }, "a part of the node did not stop"));
-    }
-  }
+/** A start in progress. */
+interface Startup {
+  config: Config;
+  log: Logger;
+  stack: StopStack;
+  /** What the node depends on, as far as it is known yet. */
+  monitors: Map<string, DependencyMonitor>;
 }
 
 /**
@@ -66,10 +58,11 @@ export async function startNode(
   interrupt = new AbortController().signal,
 ): Promise<RunningNode> {
   const stack = new StopStack();
+  const startup: Startup = { config, log, stack, monitors: new Map() };
   try {
     // Outside the deadline of the node: the recovery of a database after a crash may take longer, and has its own.
-    const databaseUrl = config.DATABASE_URL ?? (await startOwnPostgres(config, log, stack));
-    const broker = await startInTime(config, databaseUrl, log, stack, interrupt);
+    const databaseUrl = config.DATABASE_URL ?? (await startOwnPostgres(startup));
+    const broker = await startInTime(startup, databaseUrl, interrupt);
     log.info({ services: config.SERVICES }, "node started");
     return { broker, stop: () => stack.stop(log) };
   } catch (error) {
@@ -83,7 +76,7 @@ export async function startNode(
  *
  * @returns its URL
  */
-async function startOwnPostgres(config: Config, log: Logger, stack: StopStack): Promise<string | undefined> {
+async function startOwnPostgres({ config, log, stack }: Startup): Promise<string | undefined> {
   if (!usesDatabase(config)) return undefined;
   const { startEmbeddedPostgres } = await import("./embedded-postgres.ts");
   const { migrate } = await import("./migrate.ts");
@@ -94,22 +87,19 @@ async function startOwnPostgres(config: Config, log: Logger, stack: StopStack): 
 }
 
 async function startInTime(
-  config: Config,
+  startup: Startup,
   databaseUrl: string | undefined,
-  log: Logger,
-  stack: StopStack,
   interrupt: AbortSignal,
 ): Promise<ServiceBroker> {
-  const monitors = new Map<string, DependencyMonitor>();
   const deadline = new AbortController();
   // It also keeps the process alive while nothing else does, as when it waits for a server that refuses connections.
-  const timer = setTimeout(() => deadline.abort(), config.START_DEADLINE_MS);
+  const timer = setTimeout(() => deadline.abort(), startup.config.START_DEADLINE_MS);
   try {
     return await unlessAborted(AbortSignal.any([interrupt, deadline.signal]), () =>
-      start(config, databaseUrl, log, stack, monitors),
+      start(startup, databaseUrl),
     );
   } catch (error) {
-    throw error === deadline.signal.reason ? deadlineError(config, monitors) : error;
+    throw error === deadline.signal.reason ? deadlineError(startup) : error;
   } finally {
     clearTimeout(timer);
   }
@@ -128,22 +118,17 @@ async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Pr
   }
 }
 
-function deadlineError(config: Config, monitors: ReadonlyMap<string, DependencyMonitor>): StartupError {
+function deadlineError({ config, monitors }: Startup): StartupError {
   const missing = [...monitors.values()].filter(({ isUp }) => !isUp).map(({ name }) => name);
   const reason = missing.length > 0 ? `no connection to ${missing.join(", ")}` : "a service is not ready";
   return new StartupError(`The node was not ready within ${config.START_DEADLINE_MS} ms: ${reason}.`);
 }
 
-async function start(
-  config: Config,
-  databaseUrl: string | undefined,
-  log: Logger,
-  stack: StopStack,
-  monitors: Map<string, DependencyMonitor>,
-): Promise<ServiceBroker> {
+async function start(startup: Startup, databaseUrl: string | undefined): Promise<ServiceBroker> {
+  const { config, log, stack, monitors } = startup;
   const database =
     databaseUrl !== undefined && usesDatabase(config)
-      ? await connectDatabase({ ...config, DATABASE_URL: databaseUrl }, log, stack, monitors)
+      ? await connectDatabase(startup, databaseUrl)
       : undefined;
   const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR));
 
@@ -161,26 +146,21 @@ async function start(
       return database;
     },
   };
-  return startBroker(node, stack, monitors);
+  return startBroker(startup, node);
 }
 
 function usesDatabase({ SERVICES: names }: Config): boolean {
   return names.some((name) => SERVICES[name].usesDatabase);
 }
 
-async function connectDatabase(
-  config: Config & { readonly DATABASE_URL: string },
-  log: Logger,
-  stack: StopStack,
-  monitors: Map<string, DependencyMonitor>,
-): Promise<Database> {
+async function connectDatabase({ config, log, stack, monitors }: Startup, url: string): Promise<Database> {
   const { Database } = await import("../lib/database.ts");
   const { requireMigrated } = await import("./migrate.ts");
-  const database = new Database(config, log);
+  const database = new Database({ ...config, DATABASE_URL: url }, log);
   stack.push(() => database.close());
   for (const monitor of database.monitors) monitors.set(monitor.name, monitor);
   await database.start();
-  await requireMigrated(config.DATABASE_URL);
+  await requireMigrated(url);
   return database;
 }
 
@@ -191,11 +171,7 @@ async function createMetrics(nodeId: string, database: Database | undefined): Pr
   return metrics;
 }
 
-async function startBroker(
-  node: Node,
-  stack: StopStack,
-  monitors: Map<string, DependencyMonitor>,
-): Promise<ServiceBroker> {
+async function startBroker({ stack, monitors }: Startup, node: Node): Promise<ServiceBroker> {
   const { config, log, metrics } = node;
   const natsMonitor: DependencyMonitor = new DependencyMonitor({
     name: "nats",
