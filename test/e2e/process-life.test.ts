@@ -153,18 +153,6 @@ describe("a node does not start, and says why,", () => {
 });
 
 describe("a node ends", () => {
-  test("at a signal while it is still starting, with nothing left running", async () => {
-    const dataDir = temporaryDir("data");
-    const node = launchRollcall({ env: { DATA_DIR: dataDir } });
-    nodes.push(node);
-    await untilLogged(node, { msg: "Embedded PostgreSQL started" });
-
-    node.signal("SIGTERM");
-
-    expect(await node.ended).toEqual({ exitCode: 0, signal: null });
-    expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
-  }, 30_000);
-
   test("at a signal while it waits for NATS, long before its deadline", async () => {
     const env = { SERVICES: "api", NATS_URL: `nats://127.0.0.1:${await freePort()}`, SECRET };
     const node = launchRollcall({ env });
