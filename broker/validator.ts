@@ -41,7 +41,7 @@ export class Validator extends Validators.Fastest {
 /** Unknown fields are reported as one entry, and become one each. */
 function toFieldErrors({ type, field = "", message, actual }: ReportEntry): FieldError[] {
   if (type !== "objectStrict") return [{ field, rule: type, message }];
-  const names = String(actual).split(", ", MAX_ERRORS);
+  const names = String(actual).split(", ");
   return names.map((name) => ({
     field: (field && `${field}.`) + shorten(name),
     rule: "unknown",
