@@ -72,8 +72,9 @@ function createAdapter<Row, Entity>({
   const { name, define, options } = model;
   const adapter = new (SequelizeDbAdapter as unknown as new () => Adapter)();
   adapter.connect = async function connect(this: Adapter) {
+    // No look at the server: the node has waited for it, and moleculer-db would repeat it for ever, also on a node that
+    // has given up starting.
     this.db = database.primary;
-    await this.db.authenticate();
     this.model = this.db.isDefined(name) ? this.db.model(name) : this.db.define(name, define, options);
     this.service["model"] = this.model;
   };

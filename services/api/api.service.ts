@@ -125,6 +125,8 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     },
 
     async started() {
+      // The node may have given up while the gateway waited for the services behind it.
+      if (node.isStopping()) return;
       await listen(this.server, config.HOST, { name: "PORT", port: config.PORT });
     },
 
