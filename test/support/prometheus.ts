@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { freePort } from "./ports.ts";
+import { RestClient } from "./rest-client.ts";
 import { startServerProcess, type TestServer } from "./server-process.ts";
 import { temporaryDir } from "./test-run.ts";
 
@@ -54,14 +55,19 @@ export async function startPrometheus(addresses: readonly string[]): Promise<Tes
     expected: "HTTP/1.0 200",
   });
 
+  const client = new RestClient(server.url);
   const get = async <Data>(path: string): Promise<Data> => {
-    const response = await fetch(`${server.url}/api/v1/${path}`);
-    const { status, data } = (await response.json()) as Answer<Data>;
+    const response = await client.get(`/api/v1/${path}`);
+    const { status, data } = response.json as Answer<Data>;
     if (status !== "success") throw new Error(`Prometheus refused ${path}`);
     return data;
   };
   return {
     ...server,
+    async stop() {
+      client.close();
+      await server.stop();
+    },
     async targets() {
       const { activeTargets } = await get<{ activeTargets: { scrapeUrl: string; health: string }[] }>(
         "targets",
