@@ -212,8 +212,17 @@ describe("a wrong configuration", () => {
       "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS",
     ],
     [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
+    [{ DRAIN_DELAY_MS: "7500" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
   ])("is refused when settings contradict each other: %j", (environment, problem) => {
     expect(problemsOf(environment)).toEqual([problem]);
+  });
+
+  test("is accepted when settings are just within each other's bounds", () => {
+    const environment = { DRAIN_DELAY_MS: "7499", DATABASE_STATEMENT_TIMEOUT_MS: "3999" };
+    expect(loadConfig(environment)).toMatchObject({
+      DRAIN_DELAY_MS: 7499,
+      DATABASE_STATEMENT_TIMEOUT_MS: 3999,
+    });
   });
 
   test("is refused with all that is wrong at once, contradictions among it", () => {
