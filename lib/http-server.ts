@@ -71,13 +71,17 @@ export async function drain(server: Server, drainDelayMs: number, deadlineMs: nu
   clearTimeout(timer);
 }
 
+const SWEEP_INTERVAL_MS = 50;
+
 /** Takes no new connection and waits until the requests under way are answered. */
 async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, "close");
   server.close();
-  server.closeIdleConnections();
+  // Again and again: one that is busy now is idle once it is answered, and its client may keep it open.
+  const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_INTERVAL_MS);
   await closed;
+  clearInterval(sweep);
 }
 
 const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
