@@ -4,6 +4,7 @@ import { createLogger } from "../lib/logger.ts";
 import { exitBecauseOf } from "./exit.ts";
 import { openRepl } from "./repl.ts";
 import { startNode } from "./running-node.ts";
+import { releaseStartupMemory } from "./startup-memory.ts";
 import { printWelcome } from "./welcome.ts";
 
 /*
@@ -40,6 +41,7 @@ try {
     const node = await startNode(config, log, stopRequest.signal);
     printWelcome(config, node, isReplWanted ? "Type q to stop." : "Press Ctrl-C to stop.");
     if (isReplWanted) openRepl(node.broker, requestStop);
+    releaseStartupMemory();
     if (!stopRequest.signal.aborted) await once(stopRequest.signal, "abort");
     await node.stop();
   } catch (error) {
