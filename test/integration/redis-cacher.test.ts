@@ -13,7 +13,7 @@ import { createTestBroker } from "../support/test-broker.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 /** A frozen Redis holds a call for 100 ms; the rest is what a busy machine may need. */
-const MAX_LATENCY_MS = 400;
+const MAX_LATENCY_MS = 1000;
 
 let redis: TestServer;
 let source: CachedValues;
@@ -165,11 +165,11 @@ describe("when Redis is frozen", () => {
     redis.freeze();
     await untilLost();
     const startedAt = performance.now();
-    for (let count = 0; count < 10; count += 1) {
+    for (let count = 0; count < 30; count += 1) {
       await read(randomUUID());
       await cacher.del(randomUUID());
     }
-    // Waiting would take a second.
+    // Waiting would take three seconds.
     expect(performance.now() - startedAt).toBeLessThan(MAX_LATENCY_MS);
   });
 
