@@ -32,10 +32,14 @@ done
 
 in_namespace delete job migrate --ignore-not-found
 apply 'tier=migration'
-in_namespace wait --for=condition=complete job/migrate --timeout=3m || {
-  in_namespace logs job/migrate >&2
-  fail "The migration failed."
-}
+# It ends in any case: the Job has a deadline.
+until in_namespace wait --for=condition=complete --timeout=2s job/migrate 2>/dev/null; do
+  failed=$(in_namespace get job migrate --output 'jsonpath={.status.conditions[?(@.type=="Failed")].reason}')
+  [ -z "$failed" ] || {
+    in_namespace logs --selector app.kubernetes.io/component=migrate --prefix --tail 20 >&2
+    fail "The migration failed: $failed."
+  }
+done
 
 apply 'tier=node'
 for deployment in users gateway; do
