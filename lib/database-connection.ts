@@ -136,6 +136,16 @@ export class DatabaseTransaction {
   }
 }
 
+const GOODBYE_MS = 1000;
+
+/** For a connection of the pool that is about to be ended politely: a frozen server would never come round to it. */
+export function limitGoodbye(connection: unknown): void {
+  const { stream } = (connection as Connection).connection;
+  if (stream.destroyed) return;
+  const timer = setTimeout(() => stream.destroy(), GOODBYE_MS);
+  stream.once("close", () => clearTimeout(timer));
+}
+
 /** The pool makes another connection when it needs one. */
 function destroy(manager: ConnectionManager, connection: Connection): void {
   // Without this it would be ended politely, for which a frozen server never comes round.

@@ -3,7 +3,7 @@ import { parse } from "pg-connection-string";
 import type { Logger } from "pino";
 import { Sequelize } from "sequelize";
 import type { Config } from "./config.ts";
-import { DatabaseTransaction, runStatement, type Statement } from "./database-connection.ts";
+import { DatabaseTransaction, limitGoodbye, runStatement, type Statement } from "./database-connection.ts";
 import { isDatabaseUnavailable } from "./database-errors.ts";
 import { DependencyMonitor } from "./dependency-monitor.ts";
 
@@ -137,6 +137,7 @@ function createPool(url: string, config: DatabaseConfig): Sequelize {
     },
     // A failed connect is retried by the request, not by the pool, which would hold everyone waiting for it.
     retry: { max: 0 },
+    hooks: { beforeDisconnect: limitGoodbye },
     dialectOptions: {
       application_name: `rollcall ${config.NODE_ID}`,
       keepAlive: true,
