@@ -143,6 +143,17 @@ describe("a node that stops", () => {
     expect(entries.filter(({ level }) => level >= ERROR)).toEqual([]);
   });
 
+  test("while its PostgreSQL is frozen does not wait for it", async () => {
+    const node = await nodes.start({ SERVICES: "users", NATS_URL: "" });
+    await call(node.broker, "users.list", {});
+    postgres.freeze();
+
+    const startedAt = performance.now();
+    await node.stop();
+
+    expect(performance.now() - startedAt).toBeLessThan(AT_ONCE_MS);
+  });
+
   test("says in its log that it has started, is stopping and has stopped", async () => {
     const node = await startRollcall({ env: { SERVICES: "users", DATABASE_URL: postgres.url } });
 

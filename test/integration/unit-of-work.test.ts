@@ -3,10 +3,14 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
+import { loadConfig } from "../../lib/config.ts";
 import { call } from "../../lib/contracts.ts";
+import { Database } from "../../lib/database.ts";
+import { deleteExpiredResults } from "../../mixins/unit-of-work.store.ts";
 import { refuseEventsOf, storedEvents } from "../support/stored-rows.ts";
 import { ask, withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
+import { silentLogger } from "../support/silent-logger.ts";
 import { startTestNodes, startUsersPair, type TestNodes } from "../support/test-nodes.ts";
 
 let nodes: TestNodes;
@@ -143,6 +147,23 @@ describe("an idempotency key", () => {
     expect(again.isReplay).toBe(false);
     expect(again.result.id).not.toBe(first.id);
     expect((await recordOf(key)).subject).toBe(again.result.id);
+  });
+
+  test("is deleted when its time is over, however many there are, and not before", async () => {
+    const key = randomUUID();
+    await call(caller, "users.create", newUser(), withKey(key));
+    await nodes.sql(
+      `INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
+       SELECT 'anonymous', 'users.create', 'old-' || n, '', '{}', gen_random_uuid(), now() FROM generate_series(1, 2500) AS n`,
+    );
+    const config = loadConfig({ DATABASE_URL: nodes.databaseUrl });
+    const database = new Database({ ...config, DATABASE_URL: nodes.databaseUrl }, silentLogger);
+
+    await deleteExpiredResults(database);
+    await database.close();
+
+    expect(await nodes.sql("SELECT FROM events.idempotency WHERE key LIKE 'old-%'")).toEqual([]);
+    expect((await recordOf(key)).expiresAt.getTime()).toBeGreaterThan(Date.now());
   });
 
   test("is kept for as long as is configured", async () => {
