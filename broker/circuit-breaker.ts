@@ -20,13 +20,13 @@ function isFailure(error: Error): boolean {
   return !(typeof code === "number" && code >= 400 && code < 500);
 }
 
-/** Opens after half of at least 20 calls to an endpoint failed; tries one call again after 5 s. */
+/** Opens after half of at least 20 calls to an endpoint failed; tries one call again after 2 s. */
 export const circuitBreakerOptions: NonNullable<BrokerOptions["circuitBreaker"]> = {
   enabled: true,
   threshold: 0.5,
   minRequestCount: 20,
   windowTime: 30,
-  halfOpenTime: 5000,
+  halfOpenTime: 2000,
   check: isFailure,
 };
 
