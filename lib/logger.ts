@@ -1,5 +1,6 @@
+import { createRequire } from "node:module";
 import { pino, stdSerializers, type DestinationStream, type Logger } from "pino";
-import { PinoPretty as pretty } from "pino-pretty";
+import type * as pinoPretty from "pino-pretty";
 import type { Config } from "./config.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -22,7 +23,12 @@ export function createLogger(
     destination ??
     // Synchronous, so that the last lines before an exit are written.
     (isPretty
-      ? pretty({ sync: true, singleLine: true, ignore: "pid,hostname,node", translateTime: "SYS:HH:MM:ss.l" })
+      ? loadPretty()({
+          sync: true,
+          singleLine: true,
+          ignore: "pid,hostname,node",
+          translateTime: "SYS:HH:MM:ss.l",
+        })
       : pino.destination({ sync: true }));
   return pino(
     {
@@ -54,4 +60,9 @@ function describeError(error: Error): object {
   return error instanceof StartupError
     ? { type: error.name, message: error.message }
     : stdSerializers.err(error);
+}
+
+/** Only a terminal needs it. */
+function loadPretty(): typeof pinoPretty.PinoPretty {
+  return (createRequire(import.meta.url)("pino-pretty") as typeof pinoPretty).PinoPretty;
 }
