@@ -27,8 +27,20 @@ interface Program {
 const ROOT = join(import.meta.dirname, "..");
 const START_TIMEOUT_MS = 30_000;
 
+/** The METRICS_PORTs of Rollcall's two processes. */
+export interface MetricsPorts {
+  gateway: number;
+  users: number;
+}
+
 /** Rollcall as two processes that talk over NATS, which is counted with them: the gateway, and the users service. */
-export async function startRollcall(servers: Servers, profileDir?: string): Promise<Side> {
+export async function startRollcall(
+  servers: Servers,
+  profileDir?: string,
+  metricsPorts?: MetricsPorts,
+): Promise<Side> {
+  const metricsOn = (name: keyof MetricsPorts): Record<string, string> =>
+    metricsPorts ? { METRICS_PORT: String(metricsPorts[name]) } : {};
   const node = {
     DATABASE_URL: servers.databaseUrl,
     NATS_URL: servers.natsUrl,
@@ -40,12 +52,19 @@ export async function startRollcall(servers: Servers, profileDir?: string): Prom
     {
       name: "users",
       entry: "bootstrap/start.ts",
-      environment: { ...node, SERVICES: "users", NODE_ID: "users" },
+      environment: { ...node, ...metricsOn("users"), SERVICES: "users", NODE_ID: "users" },
     },
     {
       name: "gateway",
       entry: "bootstrap/start.ts",
-      environment: { ...node, SERVICES: "api", NODE_ID: "gateway", PORT: port, HOST: "127.0.0.1" },
+      environment: {
+        ...node,
+        ...metricsOn("gateway"),
+        SERVICES: "api",
+        NODE_ID: "gateway",
+        PORT: port,
+        HOST: "127.0.0.1",
+      },
     },
   ]);
   return { ...side, pids: [...side.pids, servers.natsPid] };
