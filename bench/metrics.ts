@@ -17,7 +17,7 @@ import { describeMachine } from "./machine.ts";
 import { measureCases, type Measurement } from "./measure.ts";
 import { sampleIds, seedUsers } from "./seed.ts";
 import { startServers, type Servers } from "./servers.ts";
-import { startRollcall, type MetricsPorts } from "./sides.ts";
+import { startRollcall, type MetricsPorts, type Side } from "./sides.ts";
 import { faultsOf, summarize } from "./summary.ts";
 
 /** One series of scrapes of a node. */
@@ -82,10 +82,12 @@ async function measureLoads(shared: Servers): Promise<{ measurements: Measuremen
     startRollcall(shared, undefined, ports),
     startRollcall({ ...shared, natsUrl: otherNats.url }),
   ]);
+  // NATS is counted with neither.
+  const nodesOf = ({ pids }: Side): number[] => pids.filter((pid) => pid !== shared.natsPid);
   try {
     const setup = {
-      rollcall: { ...on, name: "with metrics" as never },
-      peer: { ...off, name: "without" as never },
+      rollcall: { ...on, name: "with metrics" as never, pids: nodesOf(on) },
+      peer: { ...off, name: "without" as never, pids: nodesOf(off) },
       database: shared.database,
       rounds: Number(options.rounds),
       secondsPerRun: Number(options.seconds),
