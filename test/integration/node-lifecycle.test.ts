@@ -143,6 +143,21 @@ describe("a node that stops", () => {
     expect(entries.filter(({ level }) => level >= ERROR)).toEqual([]);
   });
 
+  test("answers what comes while it drains as before, to the last request that it takes", async () => {
+    const settings = { SERVICES: "all", NATS_URL: "", DRAIN_DELAY_MS: "300" };
+    const node = await nodes.start(settings);
+    const client = new RestClient(`http://127.0.0.1:${portOf(node.broker)}`);
+    await client.createUser();
+
+    const stopping = node.stop();
+    const statuses = await statusesUntilRefused(client);
+    await stopping;
+    client.close();
+
+    expect(statuses.length).toBeGreaterThan(0);
+    expect(statuses.filter((status) => status !== 201)).toEqual([]);
+  });
+
   test("while its PostgreSQL is frozen does not wait for it", async () => {
     const node = await nodes.start({ SERVICES: "users", NATS_URL: "" });
     await call(node.broker, "users.list", {});
@@ -184,6 +199,16 @@ const ERROR = 50;
 const REQUEST_TIMEOUT_MS = 4_000;
 /** Far below the time for which a gateway waits for requests that do not end. */
 const AT_ONCE_MS = 3_000;
+
+/** Sends one request after the other, for as long as they are taken. */
+async function statusesUntilRefused(client: RestClient): Promise<number[]> {
+  const statuses: number[] = [];
+  try {
+    for (;;) statuses.push((await client.post("/api/v1/users", newUser())).status);
+  } catch {
+    return statuses;
+  }
+}
 
 async function isRefused(url: string): Promise<boolean> {
   const client = new RestClient(url);
