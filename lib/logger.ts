@@ -56,10 +56,10 @@ export function createLogger(
 }
 
 /** A reason for not starting is a sentence for the operator; only a defect needs its stack. */
-function describeError(error: Error): object {
-  return error instanceof StartupError
-    ? { type: error.name, message: error.message }
-    : stdSerializers.err(error);
+function describeError(error: Error & { type?: unknown }): object {
+  if (error instanceof StartupError) return { type: error.name, message: error.message };
+  // pino writes the class under `type`, which says less than the code of an error that has one.
+  return { ...stdSerializers.err(error), ...(typeof error.type === "string" && { type: error.type }) };
 }
 
 /** Only a terminal needs it. */

@@ -85,6 +85,11 @@ export function applyChanges(record: UserRecord, changes: RecordChanges, now: Da
   return { ...record, ...changes, version: record.version + 1, updatedAt: now };
 }
 
+/** The fields of the representation that a change sets: deleting and restoring a user show in its status. */
+export function changedFields(changes: RecordChanges): string[] {
+  return Object.keys(changes).map((field) => (field === "deletedAt" ? "status" : field));
+}
+
 /**
  * Checks that a record is there for a change and has one of the versions that the client expects.
  *

@@ -206,7 +206,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
           const next = domain.applyChanges(record, changes, work.now);
           work.transaction.enlist(this.repository.update(next, work.transaction));
           const result = domain.toUser(next);
-          work.record({ type: event, data: result, changedFields: Object.keys(changes) });
+          work.record({ type: event, data: result, changedFields: domain.changedFields(changes) });
           return { subject, result };
         });
       },

@@ -139,8 +139,7 @@ function brokenHistories(users: readonly User[], events: readonly StoredEvent[])
 }
 
 function isNextAfter(before: StoredEvent | undefined, { data, changedFields }: StoredEvent): boolean {
-  const status = changedFields.includes("deletedAt") ? ["status"] : [];
-  const mayChange = new Set([...changedFields, ...status, "version", "updatedAt"]);
+  const mayChange = new Set([...changedFields, "version", "updatedAt"]);
   return Object.keys(data).every(
     (field) => mayChange.has(field) || isDeepStrictEqual(data[field], before?.data[field]),
   );

@@ -70,6 +70,12 @@ describe("a line of the log", () => {
       msg: "failed",
     });
   });
+
+  test("has the code of an error that has one", () => {
+    const { log, lines } = jsonLogger();
+    log.error({ err: Object.assign(new Error("away"), { type: "DATABASE_UNAVAILABLE" }) }, "failed");
+    expect(parse(lines[0])).toMatchObject({ err: { type: "DATABASE_UNAVAILABLE", message: "away" } });
+  });
 });
 
 describe("what Moleculer logs as text and then an object", () => {

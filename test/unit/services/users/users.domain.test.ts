@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { NewUser } from "../../../../services/users/users.contract.ts";
 import {
   applyChanges,
+  changedFields,
   changesTo,
   createUser,
   normaliseEmail,
@@ -132,6 +133,10 @@ describe("the changes to a user", () => {
 
   test("leave out what is undefined", () => {
     expect(changesTo(aUser({ nickname: "x" }), { nickname: undefined } as object)).toEqual({});
+  });
+
+  test("are named as the representation names them", () => {
+    expect(changedFields({ lastName: "King", deletedAt: NOW })).toEqual(["lastName", "status"]);
   });
 
   test("lead from any profile to any other, and then to nothing more", () => {
