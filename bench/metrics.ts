@@ -86,8 +86,8 @@ async function measureLoads(shared: Servers): Promise<{ measurements: Measuremen
   const nodesOf = ({ pids }: Side): number[] => pids.filter((pid) => pid !== shared.natsPid);
   try {
     const setup = {
-      rollcall: { ...on, name: "with metrics" as never, pids: nodesOf(on) },
-      peer: { ...off, name: "without" as never, pids: nodesOf(off) },
+      rollcall: { ...on, name: "with metrics", pids: nodesOf(on) },
+      peer: { ...off, name: "without", pids: nodesOf(off) },
       database: shared.database,
       rounds: Number(options.rounds),
       secondsPerRun: Number(options.seconds),

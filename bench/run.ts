@@ -21,9 +21,9 @@ const progress = (line: string): void => console.error(line);
 progress("starting PostgreSQL, NATS and Redis");
 const servers = await startServers();
 try {
+  const machine = await describeMachine(servers, options.users);
   progress(`writing ${options.users.toLocaleString("en")} users`);
   await seedUsers(servers.database, options.users);
-  const machine = await describeMachine(servers, options.users);
   const measurements = await measureAll(options, servers);
 
   const figures = renderFigures(machine, measurements.map(summarize));

@@ -10,7 +10,7 @@ import type { Servers } from "./servers.ts";
 
 /** One of the two systems that are compared. */
 export interface Side {
-  name: "Rollcall" | "peer";
+  name: string;
   baseUrl: string;
   /** The processes whose memory and CPU time are its own. PostgreSQL and Redis, which both use, are nobody's. */
   pids: number[];
@@ -83,18 +83,20 @@ export function startPeer({ databaseUrl, redisUrl }: Servers, profileDir?: strin
 
 /** Starts the processes of a side and waits until it answers a request that goes all the way to the database. */
 async function startSide(
-  name: Side["name"],
+  name: string,
   profileDir: string | undefined,
   programsOn: (port: string) => Program[],
 ): Promise<Side> {
   const port = String(await freePort());
   const baseUrl = `http://127.0.0.1:${port}`;
   const children = programsOn(port).map((program) => launch(program, profileDir));
-  await waitFor(async () => (await fetch(`${baseUrl}/api/v1/users?limit=1`)).ok, {
+  const answers = async (): Promise<boolean> => (await fetch(`${baseUrl}/api/v1/users?limit=1`)).ok;
+  await waitFor(async () => children.some(hasEnded) || (await answers()), {
     description: `${name} to answer`,
     timeoutMs: START_TIMEOUT_MS,
     intervalMs: 500,
   });
+  if (children.some(hasEnded)) throw new Error(`${name} ended while it was starting`);
   return {
     name,
     baseUrl,
@@ -120,8 +122,11 @@ function inherited(...names: string[]): Record<string, string> {
   return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
 }
 
+const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean =>
+  exitCode !== null || signalCode !== null;
+
 async function terminate(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const exited = once(child, "exit");
   child.kill("SIGTERM");
   await exited;
