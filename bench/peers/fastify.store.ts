@@ -1,5 +1,5 @@
 import { DatabaseError, type Pool } from "pg";
-import { v7 as uuidv7 } from "uuid";
+import { v7 as uuidv7, validate as isUuid } from "uuid";
 
 export interface NewUser {
   email: string;
@@ -26,7 +26,15 @@ export interface Page {
   nextCursor: string | null;
 }
 
-export class EmailTakenError extends Error {}
+/** A request that cannot be done as it is. Fastify answers with the status code of an error. */
+export class RefusedError extends Error {
+  readonly statusCode: number;
+
+  constructor(statusCode: number, message: string) {
+    super(message);
+    this.statusCode = statusCode;
+  }
+}
 
 const UNIQUE_VIOLATION = "23505";
 
@@ -88,7 +96,7 @@ export function createUserStore(pool: Pool) {
       await pool.query({ ...CREATE, values: [...row, uuidv7(), JSON.stringify(user), requestId] });
     } catch (error) {
       const isTaken = error instanceof DatabaseError && error.code === UNIQUE_VIOLATION;
-      throw isTaken ? new EmailTakenError("Email taken") : error;
+      throw isTaken ? new RefusedError(409, "Email taken") : error;
     }
     return user;
   }
@@ -118,5 +126,6 @@ function encodeCursor({ createdAt, id }: User): string {
 
 function decodeCursor(cursor: string): [createdAt: string, id: string] {
   const [createdAt = "", id = ""] = Buffer.from(cursor, "base64url").toString().split("|");
+  if (Number.isNaN(Date.parse(createdAt)) || !isUuid(id)) throw new RefusedError(400, "Invalid cursor");
   return [createdAt, id];
 }

@@ -10,7 +10,7 @@ import { Redis } from "ioredis";
 import { Pool } from "pg";
 import { Histogram, collectDefaultMetrics, register } from "prom-client";
 import * as schemas from "./fastify.schemas.ts";
-import { EmailTakenError, createUserStore, type NewUser } from "./fastify.store.ts";
+import { createUserStore, type NewUser } from "./fastify.store.ts";
 
 const CACHE_TTL_SECONDS = 60;
 
@@ -44,7 +44,7 @@ app.addHook("onResponse", (request, reply, done) => {
 });
 
 app.setErrorHandler((error: Error & { statusCode?: number }, _request, reply) => {
-  const status = error instanceof EmailTakenError ? 409 : (error.statusCode ?? 500);
+  const status = error.statusCode ?? 500;
   return reply.code(status).send({ status, title: status < 500 ? error.message : "Internal Server Error" });
 });
 
