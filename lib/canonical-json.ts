@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /**
  * JSON text that is the same for equal values: object keys sorted, undefined members dropped (in the manner of
@@ -20,5 +20,5 @@ export function canonicalJson(value: unknown): string {
 
 /** SHA-256 of the canonical JSON of `value`, in base64url (43 characters). */
 export function fingerprint(value: unknown): string {
-  return createHash("sha256").update(canonicalJson(value)).digest("base64url");
+  return hash("sha256", canonicalJson(value), "base64url");
 }

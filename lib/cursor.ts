@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
+import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from "node:crypto";
 import { fingerprint } from "./canonical-json.ts";
 
 /** Where a page ended: the values of the sort columns of its last row, in the order of the sort. */
@@ -16,7 +16,7 @@ const MAC_BYTES = 16;
 
 /** @param secret the node's SECRET; the key is derived from it, so that it serves no other purpose */
 export function createCursorCodec(secret: string): CursorCodec {
-  const key = Buffer.from(hkdfSync("sha256", secret, "", "rollcall cursor", 32));
+  const key = createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", "rollcall cursor", 32)));
 
   // The scope is not carried in the cursor, only signed with it.
   const macOf = (payload: Buffer, scope: unknown): Buffer =>
