@@ -3,7 +3,7 @@
  * servers and the same million users. A complete run goes on record in `RESULTS.md`; with options it is only printed:
  *
  *     npm run bench -- --only get,create --rounds 1 --seconds 5 --users 100000 --connections 50
- *     npm run bench -- --only get --rounds 1 --seconds 20 --profile /tmp/profiles
+ *     npm run bench -- --only get --rounds 1 --seconds 20 --profile ./profiles
  */
 import { prepareCases } from "./cases.ts";
 import { describeMachine } from "./machine.ts";

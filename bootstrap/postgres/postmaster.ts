@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Logger } from "pino";
 
+import { freePort } from "../../lib/free-port.ts";
 import { prefixed } from "./programs.ts";
 import { forwardServerLog, LOG_LINE_PREFIX } from "./server-log.ts";
 
@@ -143,13 +143,4 @@ async function isReady(cluster: string, pid: number): Promise<boolean> {
   const lines = await readFile(join(cluster, "postmaster.pid"), "utf8").catch(() => "");
   const [writer, , , , , , , state = ""] = lines.split("\n");
   return Number(writer) === pid && state.startsWith("ready");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

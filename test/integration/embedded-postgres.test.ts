@@ -2,11 +2,11 @@ import { chmod, cp, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import pg from "pg";
 
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../bootstrap/embedded-postgres.ts";
 import { StartupError } from "../../lib/startup-error.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
+import { queryOnce } from "../support/databases.ts";
 import {
   dirOf,
   isRoot,
@@ -32,7 +32,7 @@ let running: (EmbeddedPostgres | PostgresOwner)[] = [];
 beforeAll(async () => {
   prepared = join(temporaryDir("prepared"), "data");
   const server = await start(prepared);
-  await query(server.url, "CREATE TABLE note (text text); INSERT INTO note VALUES ('kept')");
+  await queryOnce(server.url, "CREATE TABLE note (text text); INSERT INTO note VALUES ('kept')");
   await server.stop();
 });
 
@@ -45,7 +45,7 @@ describe("a start", () => {
   test("keeps the rows of the start before", async () => {
     const { url } = await start(prepared);
 
-    expect(await query(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
+    expect(await queryOnce(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
   });
 
   test("works in a folder whose path is longer than a Unix socket's may be", async () => {
@@ -53,7 +53,7 @@ describe("a start", () => {
 
     const { url } = await start(dataDir);
 
-    expect(await query(url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+    expect(await queryOnce(url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
   });
 
   test("listens on the given port", async () => {
@@ -72,7 +72,7 @@ describe("a start", () => {
 
     const { url } = await start(dataDir);
 
-    expect(await query(url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+    expect(await queryOnce(url, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
   });
 });
 
@@ -86,22 +86,22 @@ describe("the database", () => {
   test("knows Unicode on every host", async () => {
     const sql = `SELECT lower('ÄÖÇ Ж') AS lower, 'Ä' < 'B' COLLATE "und-x-icu" AS sorted, current_setting('server_encoding') AS encoding`;
 
-    expect(await query(server.url, sql)).toEqual([{ lower: "äöç ж", sorted: true, encoding: "UTF8" }]);
+    expect(await queryOnce(server.url, sql)).toEqual([{ lower: "äöç ж", sorted: true, encoding: "UTF8" }]);
   });
 
   test("keeps what was committed through a power failure", async () => {
     const sql = `SELECT bool_and(setting = 'on') AS durable FROM pg_settings
       WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums')`;
 
-    expect(await query(server.url, sql)).toEqual([{ durable: true }]);
+    expect(await queryOnce(server.url, sql)).toEqual([{ durable: true }]);
   });
 
   test("is reached from this machine only, with a password, as a role without privileges", async () => {
     const guessed = Object.assign(new URL(server.url), { password: "guessed" }).href;
     const sql = `SELECT rolsuper, current_setting('listen_addresses') AS listens FROM pg_roles WHERE rolname = current_user`;
 
-    await expect(query(guessed, "SELECT 1")).rejects.toMatchObject({ code: "28P01" });
-    expect(await query(server.url, sql)).toEqual([{ rolsuper: false, listens: "127.0.0.1" }]);
+    await expect(queryOnce(guessed, "SELECT 1")).rejects.toMatchObject({ code: "28P01" });
+    expect(await queryOnce(server.url, sql)).toEqual([{ rolsuper: false, listens: "127.0.0.1" }]);
   });
 });
 
@@ -123,7 +123,7 @@ describe("a data folder", () => {
     const { url } = await start(prepared);
 
     expect(stillRunning([orphan])).toEqual([]);
-    expect(await query(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
+    expect(await queryOnce(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
   });
 
   test("opens when the process id of a server that crashed belongs to another process now", async () => {
@@ -131,7 +131,7 @@ describe("a data folder", () => {
 
     const { url } = await start(prepared);
 
-    expect(await query(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
+    expect(await queryOnce(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
   });
 
   test("that is not a folder is refused by name", async () => {
@@ -255,7 +255,9 @@ describe("the log", () => {
     await (await start(prepared)).stop();
     const { log, entries } = capturingLogger();
     const server = await start(prepared, { log });
-    await expect(query(server.url, "SELECT 'secret' FROM missing")).rejects.toMatchObject({ code: "42P01" });
+    await expect(queryOnce(server.url, "SELECT 'secret' FROM missing")).rejects.toMatchObject({
+      code: "42P01",
+    });
     await server.stop();
 
     const notable = entries.filter(({ level }) => level >= 30).map(({ msg }) => msg);
@@ -292,15 +294,4 @@ async function withoutPrograms(...names: string[]): Promise<{ PATH: string }> {
   const dir = temporaryDir("refusing");
   for (const name of names) await writeFile(join(dir, name), "#!/bin/sh\nexit 1\n", { mode: 0o755 });
   return { PATH: `${dir}:${process.env.PATH}` };
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client(url);
-  try {
-    await client.connect();
-    const { rows } = await client.query<Record<string, unknown>>(sql);
-    return rows;
-  } finally {
-    await client.end();
-  }
 }

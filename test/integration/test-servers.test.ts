@@ -4,7 +4,7 @@ import { createConnection } from "node:net";
 import { afterAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 
-import { createTestDatabase } from "../support/databases.ts";
+import { createTestDatabase, queryOnce } from "../support/databases.ts";
 import { startNats } from "../support/nats.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { startRedis } from "../support/redis.ts";
@@ -37,24 +37,24 @@ describe.each(SERVERS)("a private $name server", ({ start, greeting }) => {
 describe("a private PostgreSQL server", () => {
   test("keeps what was committed when it is killed", async () => {
     const server = await startPostgres();
-    await query(server.url, "CREATE TABLE note AS SELECT 'kept' AS text");
+    await queryOnce(server.url, "CREATE TABLE note AS SELECT 'kept' AS text");
 
     await server.kill();
-    await expect(query(server.url, "SELECT 1")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await expect(queryOnce(server.url, "SELECT 1")).rejects.toMatchObject({ code: "ECONNREFUSED" });
     await server.restart();
 
-    expect(await query(server.url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
+    expect(await queryOnce(server.url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
     await server.stop();
   });
 
   test("makes a database as a copy of another", async () => {
     const server = await startPostgres();
     const template = await server.createDatabase("template");
-    await query(template, "CREATE TABLE note AS SELECT 'copied' AS text");
+    await queryOnce(template, "CREATE TABLE note AS SELECT 'copied' AS text");
 
     const copy = await server.createDatabase("copy", "template");
 
-    expect(await query(copy, "SELECT text FROM note")).toEqual([{ text: "copied" }]);
+    expect(await queryOnce(copy, "SELECT text FROM note")).toEqual([{ text: "copied" }]);
     await server.stop();
   });
 });
@@ -63,7 +63,7 @@ describe("a test database", () => {
   test("has the tables of all migrations", async () => {
     const database = await createTestDatabase();
 
-    expect(await query(database.url, "SELECT name FROM schema_migrations")).not.toEqual([]);
+    expect(await queryOnce(database.url, "SELECT name FROM schema_migrations")).not.toEqual([]);
     await database.drop();
   });
 
@@ -93,16 +93,5 @@ async function answer(port: number, greeting: string): Promise<string> {
     return name === "AbortError" ? "silence" : (code ?? name);
   } finally {
     socket.destroy();
-  }
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client(url);
-  try {
-    await client.connect();
-    const { rows } = await client.query<Record<string, unknown>>(sql);
-    return rows;
-  } finally {
-    await client.end();
   }
 }

@@ -88,3 +88,9 @@ async function findLeftSessions(client: pg.Client, name: string): Promise<string
     return find();
   }
 }
+
+/** Runs one statement on a connection of its own. */
+export async function queryOnce(url: string, sql: string): Promise<unknown[]> {
+  const { rows } = await asAdmin(url, (client) => client.query<Record<string, unknown>>(sql));
+  return rows;
+}
