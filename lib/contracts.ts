@@ -1,15 +1,16 @@
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
-import type { UsersActions, UsersEvents } from "../services/users/users.contract.ts";
 import type { CacheEvents } from "../broker/cache.contract.ts";
+import type { AuthActions, AuthEvents, AuthTransientEvents } from "../services/auth/auth.contract.ts";
+import type { UsersActions, UsersEvents } from "../services/users/users.contract.ts";
 
 /** Every action that may be called from another service, with its parameters and result. */
-export type ActionMap = UsersActions;
+export type ActionMap = AuthActions & UsersActions;
 
 /** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
-export type DomainEventMap = UsersEvents;
+export type DomainEventMap = AuthEvents & UsersEvents;
 
 /** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
-export type TransientEventMap = CacheEvents;
+export type TransientEventMap = AuthTransientEvents & CacheEvents;
 
 /** Every event of the system. */
 export type EventMap = DomainEventMap & TransientEventMap;

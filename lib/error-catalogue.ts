@@ -42,6 +42,33 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "The request line, the URL or a header is not valid HTTP.",
   },
+  INVALID_CREDENTIALS: {
+    status: 401,
+    title: "The email address or the password is wrong",
+    retryable: false,
+    description:
+      "No active user has this email address and this password. It is not said which of them is wrong.",
+  },
+  INVALID_TOKEN: {
+    status: 401,
+    title: "The token is not valid",
+    retryable: false,
+    description:
+      "The access token or API key is malformed, expired, revoked or not ours. Get a new one: `POST /auth/refresh`, else log in again.",
+  },
+  INVALID_REFRESH_TOKEN: {
+    status: 401,
+    title: "The refresh token is not valid",
+    retryable: false,
+    description:
+      "The refresh token is unknown, expired, or its session has ended. One that is used a second time ends its session, since somebody else may have it. Log in again.",
+  },
+  ACCOUNT_SUSPENDED: {
+    status: 403,
+    title: "The account is suspended",
+    retryable: false,
+    description: "The password or token is right, but an administrator has suspended this user.",
+  },
   ROUTE_NOT_FOUND: {
     status: 404,
     title: "There is nothing at this path",
@@ -53,6 +80,12 @@ export const ERROR_CATALOGUE = {
     title: "There is no such user",
     retryable: false,
     description: "No user has this id, or the user is deleted (a deleted user can be restored for 30 days).",
+  },
+  API_KEY_NOT_FOUND: {
+    status: 404,
+    title: "There is no such API key",
+    retryable: false,
+    description: "No API key has this id, or it is revoked.",
   },
   METHOD_NOT_ALLOWED: {
     status: 405,
