@@ -23,6 +23,10 @@ const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
     usesDatabase: true,
     load: async () => (await import("../services/users/users.service.ts")).createUsersService,
   },
+  events: {
+    usesDatabase: true,
+    load: async () => (await import("../services/events/events.service.ts")).createEventsService,
+  },
   api: {
     usesDatabase: false,
     load: async () => (await import("../services/api/api.service.ts")).createApiService,

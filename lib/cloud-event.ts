@@ -41,3 +41,57 @@ const SEQUENCE_DIGITS = 16;
 export function formatSequence(sequence: number): string {
   return String(sequence).padStart(SEQUENCE_DIGITS, "0");
 }
+
+/** An event as the log keeps it. */
+export type LoggedEvent = {
+  [Type in DomainEventType]: {
+    /** Position in the log. */
+    sequence: number;
+    id: string;
+    type: Type;
+    subject: string;
+    data: DomainEventMap[Type];
+    actor: string;
+    requestId: string;
+    changedFields: readonly string[];
+    occurredAt: Date;
+  };
+}[DomainEventType];
+
+/**
+ * The columns of `events.log` under the names of a {@link LoggedEvent}, for the list of a SELECT. Order by
+ * `log.sequence`: a bare `sequence` would be the number of the list, which no index has.
+ */
+export const LOGGED_EVENT_COLUMNS = `sequence::float8 AS sequence, id, type, subject, data, actor,
+  request_id AS "requestId", changed_fields AS "changedFields", occurred_at AS "occurredAt"`;
+
+/** The service that owns each event. */
+const SOURCE_OF: Readonly<Record<DomainEventType, string>> = {
+  "user-created_v1": "/rollcall/users",
+  "user-updated_v1": "/rollcall/users",
+  "user-deleted_v1": "/rollcall/users",
+  "user-restored_v1": "/rollcall/users",
+  "user-erased_v1": "/rollcall/users",
+  "user-password-changed_v1": "/rollcall/auth",
+  "api-key-created_v1": "/rollcall/auth",
+  "api-key-rotated_v1": "/rollcall/auth",
+  "api-key-revoked_v1": "/rollcall/auth",
+};
+
+/** The envelope in which an event leaves the system. It is the same each time, wherever it is made. */
+export function toCloudEvent(event: LoggedEvent): CloudEvent {
+  return {
+    specversion: "1.0",
+    id: event.id,
+    source: SOURCE_OF[event.type],
+    type: event.type,
+    subject: event.subject,
+    time: event.occurredAt.toISOString(),
+    datacontenttype: "application/json",
+    data: event.data,
+    sequence: formatSequence(event.sequence),
+    actor: event.actor,
+    requestid: event.requestId,
+    changedfields: event.changedFields.join(","),
+  } as CloudEvent;
+}

@@ -7,7 +7,7 @@ import { StartupError } from "./startup-error.ts";
 export const EXIT_CONFIG = 78;
 
 /** The services this code base has, in the order in which they start. */
-export const SERVICE_NAMES = ["users", "api"] as const;
+export const SERVICE_NAMES = ["users", "events", "api"] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 // Only digits: `Number` also takes " " for 0 and "0x10" for 16.

@@ -1,16 +1,17 @@
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 import type { CacheEvents } from "../broker/cache.contract.ts";
 import type { AuthActions, AuthEvents, AuthTransientEvents } from "../services/auth/auth.contract.ts";
+import type { EventsActions, EventsHints } from "../services/events/events.contract.ts";
 import type { UsersActions, UsersEvents } from "../services/users/users.contract.ts";
 
 /** Every action that may be called from another service, with its parameters and result. */
-export type ActionMap = AuthActions & UsersActions;
+export type ActionMap = AuthActions & EventsActions & UsersActions;
 
 /** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
 export type DomainEventMap = AuthEvents & UsersEvents;
 
 /** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
-export type TransientEventMap = AuthTransientEvents & CacheEvents;
+export type TransientEventMap = AuthTransientEvents & CacheEvents & EventsHints;
 
 /** Every event of the system. */
 export type EventMap = DomainEventMap & TransientEventMap;

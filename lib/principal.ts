@@ -29,13 +29,6 @@ export interface PrincipalMeta {
 
 /** One text for a principal: the actor of events, and the owner of idempotency keys and rate limits. */
 export function actorOf(principal: Principal): string {
-  switch (principal.kind) {
-    case "anonymous":
-      return "anonymous";
-    case "user":
-    case "api-key":
-      return `${principal.kind}:${principal.id}`;
-    case "service":
-      return `service:${principal.name}`;
-  }
+  if (principal.kind === "anonymous") return "anonymous";
+  return `${principal.kind}:${principal.kind === "service" ? principal.name : principal.id}`;
 }

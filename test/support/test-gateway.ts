@@ -36,7 +36,7 @@ export async function startTestGateway(
   results: Readonly<Record<string, unknown>>,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TestGateway> {
-  const config = loadConfig({ PORT: "0", DRAIN_DELAY_MS: "0", ...settings });
+  const config = loadConfig({ SERVICES: "users,api", PORT: "0", DRAIN_DELAY_MS: "0", ...settings });
   const calls: GatewayCall[] = [];
   const broker = createTestBroker(settings);
   const actions = Object.entries(results).map(([name, result]): [string, ActionHandler] => [

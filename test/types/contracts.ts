@@ -73,4 +73,7 @@ export function domainEvents(user: User): DomainEvent[] {
 
 // Every name of an action is that of its service and its own, and of an event with a version or transient.
 true satisfies Equal<ActionName, Extract<ActionName, `${string}.${string}`>>;
-true satisfies Equal<Exclude<keyof EventMap, `${string}_v${number}`>, "auth-revoked" | "cache-invalidated">;
+true satisfies Equal<
+  Exclude<keyof EventMap, `${string}_v${number}`>,
+  "auth-revoked" | "cache-invalidated" | "events-appended"
+>;

@@ -5,7 +5,13 @@ import { promisify } from "node:util";
 
 import { describe, expect, test } from "@jest/globals";
 
-import { describeSettings, EXIT_CONFIG, loadConfig, type Config } from "../../../lib/config.ts";
+import {
+  describeSettings,
+  EXIT_CONFIG,
+  loadConfig,
+  SERVICE_NAMES,
+  type Config,
+} from "../../../lib/config.ts";
 import { StartupError } from "../../../lib/startup-error.ts";
 import { temporaryDir } from "../../support/test-run.ts";
 
@@ -76,7 +82,7 @@ describe("the defaults", () => {
       PORT: 3000,
       HOST: "127.0.0.1",
       DATA_DIR: "./data",
-      SERVICES: ["users", "api"],
+      SERVICES: [...SERVICE_NAMES],
       NODE_ID: expect.stringMatching(/^[A-Za-z0-9_-]{1,64}$/),
       SECRET: undefined,
       DATABASE_URL: undefined,
@@ -197,7 +203,10 @@ describe("a wrong configuration", () => {
       { CORS_ORIGINS: "*" },
       "CORS_ORIGINS: must be an origin such as https://app.example.com, without a path",
     ],
-    [{ SERVICES: "users,images" }, 'SERVICES: Invalid option: expected one of "users"|"api"'],
+    [
+      { SERVICES: "users,images" },
+      `SERVICES: Invalid option: expected one of ${SERVICE_NAMES.map((name) => `"${name}"`).join("|")}`,
+    ],
     [{ LOG_FORMAT: "xml" }, 'LOG_FORMAT: Invalid option: expected one of "auto"|"json"|"pretty"'],
   ])("is refused with the variable named: %j", (environment, problem) => {
     expect(problemsOf(environment)).toEqual([problem]);
@@ -262,7 +271,7 @@ describe("a wrong configuration", () => {
 
 describe("SERVICES", () => {
   test.each([
-    ["all", ["users", "api"]],
+    ["all", [...SERVICE_NAMES]],
     ["none", []],
     ["api", ["api"]],
     [" users , api ", ["users", "api"]],

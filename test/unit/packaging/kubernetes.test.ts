@@ -280,6 +280,7 @@ test("what the deployment applies last are the nodes, after the migration", () =
   expect(ownWorkloads.map(({ kind, labels }) => [kind, labels["tier"]])).toEqual([
     ["Deployment", "node"],
     ["Deployment", "node"],
+    ["Deployment", "node"],
     ["Job", "migration"],
   ]);
 });

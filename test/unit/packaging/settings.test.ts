@@ -2,7 +2,13 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "@jest/globals";
 
-import { describeSettings, loadConfig, SERVICE_NAMES, type Config } from "../../../lib/config.ts";
+import {
+  describeSettings,
+  loadConfig,
+  SERVICE_NAMES,
+  type Config,
+  type ServiceName,
+} from "../../../lib/config.ts";
 import { compose, composeText, nodeServices, ownServices } from "../../support/compose-file.ts";
 import { imageEnvironment, imageInstructions } from "../../support/container-image.ts";
 import { makeSecrets } from "../../support/generated-secrets.ts";
@@ -39,6 +45,8 @@ const LEFT_AT_DEFAULT = [
   "START_DEADLINE_MS",
   "CORS_ORIGINS",
 ];
+
+const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "events"]);
 
 const SETTINGS = describeSettings().map(({ name }) => name);
 const secretsFolder = makeSecrets();
@@ -127,7 +135,7 @@ describe.each(["compose", "Kubernetes"])("in %s", (system) => {
     for (const config of configs) {
       expect(config).toMatchObject({ HOST: "0.0.0.0", METRICS_PORT: 9464 });
       expect([config.NATS_URL, config.REDIS_URL]).not.toContain(undefined);
-      expect(config.DATABASE_URL !== undefined).toBe(config.SERVICES.includes("users"));
+      expect(config.DATABASE_URL !== undefined).toBe(config.SERVICES.some((name) => USES_DATABASE.has(name)));
     }
   });
 
@@ -206,11 +214,15 @@ test("PostgreSQL takes the connections of as many nodes as there may be", () => 
   const postgres = { compose: compose.services["postgres"]?.command, kubernetes: postgresArguments() };
   expect(postgres.compose).toEqual(postgres.kubernetes);
   const [, maximum] = /max_connections=(\d+)/.exec(postgres.kubernetes?.join(" ") ?? "") ?? [];
-  const users = ofKind("HorizontalPodAutoscaler").find(({ metadata }) => metadata?.name === "users");
-  // One more while a new one takes the place of an old one; each opens a few beside its pool.
-  const nodes = (users?.spec?.maxReplicas ?? Infinity) + 1;
-  const { DATABASE_POOL_MAX } = configOf("users of Kubernetes");
-  expect(Number(maximum)).toBeGreaterThan(nodes * (DATABASE_POOL_MAX + 3));
+  const connections = nodeWorkloads.map(({ name }) => {
+    const config = configOf(`${name} of Kubernetes`);
+    if (config.DATABASE_URL === undefined) return 0;
+    const scaler = ofKind("HorizontalPodAutoscaler").find(({ metadata }) => metadata?.name === name);
+    // One more while a new one takes the place of an old one; each opens a few beside its pool.
+    const nodes = (scaler?.spec?.maxReplicas ?? Infinity) + 1;
+    return nodes * (config.DATABASE_POOL_MAX + 3);
+  });
+  expect(Number(maximum)).toBeGreaterThan(connections.reduce((sum, each) => sum + each));
 });
 
 function postgresArguments(): readonly string[] | undefined {

@@ -8,6 +8,7 @@ import type { ActionName } from "../../../lib/contracts.ts";
 import { Database } from "../../../lib/database.ts";
 import { createApiService } from "../../../services/api/api.service.ts";
 import { REST_ROUTES } from "../../../services/api/routes.ts";
+import { createEventsService } from "../../../services/events/events.service.ts";
 import { createUsersService } from "../../../services/users/users.service.ts";
 import { silentLogger } from "../../support/silent-logger.ts";
 import { createTestBroker } from "../../support/test-broker.ts";
@@ -33,7 +34,7 @@ function actionsOf(schema: object): Map<string, AppActionSchema> {
   return new Map(actions.map(([name, action]) => [`${service.name}.${name}`, action as AppActionSchema]));
 }
 
-const users = actionsOf(createUsersService(node));
+const all = new Map([...actionsOf(createUsersService(node)), ...actionsOf(createEventsService(node))]);
 const api = actionsOf(createApiService(node));
 const names = (actions: Map<string, AppActionSchema>, has: (action: AppActionSchema) => boolean) =>
   [...actions].filter(([, action]) => has(action)).map(([name]) => name);
@@ -42,12 +43,12 @@ const source = ({ handler }: AppActionSchema) => String(handler);
 
 describe("the action of a route", () => {
   test.each([...new Set(REST_ROUTES.map(({ action }) => action))])("%s is there and published", (action) => {
-    expect(users.get(action)).toMatchObject({ visibility: "published" });
+    expect(all.get(action)).toMatchObject({ visibility: "published" });
   });
 
   test("that changes something is idempotent, so that it may be retried, and one that reads is not", () => {
     for (const { method, action } of REST_ROUTES) {
-      expect([action, users.get(action)?.idempotent ?? false]).toEqual([action, method !== "GET"]);
+      expect([action, all.get(action)?.idempotent ?? false]).toEqual([action, method !== "GET"]);
     }
   });
 });
@@ -55,26 +56,26 @@ describe("the action of a route", () => {
 describe("every action", () => {
   test("is published only when a route leads to it", () => {
     const routed = new Set<string>(REST_ROUTES.map(({ action }) => action));
-    expect(new Set(names(users, ({ visibility }) => visibility === "published"))).toEqual(routed);
+    expect(new Set(names(all, ({ visibility }) => visibility === "published"))).toEqual(routed);
   });
 
   test("says who may call it", () => {
-    expect(names(users, ({ visibility }) => visibility === undefined)).toEqual([]);
+    expect(names(all, ({ visibility }) => visibility === undefined)).toEqual([]);
   });
 
   test("checks its parameters strictly", () => {
-    for (const [name, { params }] of users)
+    for (const [name, { params }] of all)
       expect([name, params]).toEqual([name, expect.objectContaining({ $$strict: true })]);
   });
 
   test("is idempotent exactly when it uses a unit of work", () => {
-    const writing = names(users, (action) => /this\.(?:unitOfWork|changeUser)\(/.test(source(action)));
+    const writing = names(all, (action) => /this\.(?:unitOfWork|changeUser)\(/.test(source(action)));
     expect(writing.length).toBeGreaterThan(0);
-    expect(names(users, ({ idempotent }) => idempotent === true)).toEqual(writing);
+    expect(names(all, ({ idempotent }) => idempotent === true)).toEqual(writing);
   });
 
   test("is one of the contract: those of moleculer-db, which take raw queries, are left out", () => {
-    const ofContract: Record<Extract<ActionName, `users.${string}`>, true> = {
+    const ofContract: Record<Extract<ActionName, `${"users" | "events"}.${string}`>, true> = {
       "users.health": true,
       "users.create": true,
       "users.get": true,
@@ -85,9 +86,11 @@ describe("every action", () => {
       "users.delete": true,
       "users.restore": true,
       "users.erase": true,
+      "events.health": true,
+      "events.status": true,
     };
-    expect(new Set(users.keys())).toEqual(new Set(Object.keys(ofContract)));
-    expect(names(users, ({ cache }) => Boolean(cache))).toEqual(["users.get"]);
+    expect(new Set(all.keys())).toEqual(new Set(Object.keys(ofContract)));
+    expect(names(all, ({ cache }) => Boolean(cache))).toEqual(["users.get"]);
   });
 
   test("of the gateway is private, since other nodes could change the routes with it", () => {
