@@ -1,4 +1,4 @@
-import type { DomainEventMap } from "./contracts.ts";
+import { DOMAIN_EVENTS, type DomainEventMap } from "./contracts.ts";
 
 export type DomainEventType = keyof DomainEventMap;
 
@@ -32,7 +32,7 @@ export type CloudEvent<Type extends DomainEventType = DomainEventType> = {
 }[Type];
 
 /** Decimal digits of the largest safe integer. */
-const SEQUENCE_DIGITS = 16;
+export const SEQUENCE_DIGITS = 16;
 
 /**
  * A sequence number as the attribute has it. Zero-padded, as the CloudEvents extension "sequence" asks for a text that
@@ -65,25 +65,12 @@ export type LoggedEvent = {
 export const LOGGED_EVENT_COLUMNS = `sequence::float8 AS sequence, id, type, subject, data, actor,
   request_id AS "requestId", changed_fields AS "changedFields", occurred_at AS "occurredAt"`;
 
-/** The service that owns each event. */
-const SOURCE_OF: Readonly<Record<DomainEventType, string>> = {
-  "user-created_v1": "/rollcall/users",
-  "user-updated_v1": "/rollcall/users",
-  "user-deleted_v1": "/rollcall/users",
-  "user-restored_v1": "/rollcall/users",
-  "user-erased_v1": "/rollcall/users",
-  "user-password-changed_v1": "/rollcall/auth",
-  "api-key-created_v1": "/rollcall/auth",
-  "api-key-rotated_v1": "/rollcall/auth",
-  "api-key-revoked_v1": "/rollcall/auth",
-};
-
 /** The envelope in which an event leaves the system. It is the same each time, wherever it is made. */
 export function toCloudEvent(event: LoggedEvent): CloudEvent {
   return {
     specversion: "1.0",
     id: event.id,
-    source: SOURCE_OF[event.type],
+    source: DOMAIN_EVENTS[event.type].source,
     type: event.type,
     subject: event.subject,
     time: event.occurredAt.toISOString(),

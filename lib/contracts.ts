@@ -1,14 +1,22 @@
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 import type { CacheEvents } from "../broker/cache.contract.ts";
-import type { AuthActions, AuthEvents, AuthTransientEvents } from "../services/auth/auth.contract.ts";
+import type { AuthActions, AuthTransientEvents } from "../services/auth/auth.contract.ts";
+import { AUTH_EVENTS, type AuthEvents } from "../services/auth/auth.events.ts";
 import type { EventsActions, EventsHints } from "../services/events/events.contract.ts";
-import type { UsersActions, UsersEvents } from "../services/users/users.contract.ts";
+import type { UsersActions } from "../services/users/users.contract.ts";
+import { USERS_EVENTS, type UsersEvents } from "../services/users/users.events.ts";
+import type { EventDefinitions } from "./event-definition.ts";
 
 /** Every action that may be called from another service, with its parameters and result. */
 export type ActionMap = AuthActions & EventsActions & UsersActions;
 
 /** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
 export type DomainEventMap = AuthEvents & UsersEvents;
+
+/** Every domain event with its description and the schema of its payload. */
+export const DOMAIN_EVENTS = { ...AUTH_EVENTS, ...USERS_EVENTS } as const satisfies EventDefinitions<
+  keyof DomainEventMap
+>;
 
 /** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
 export type TransientEventMap = AuthTransientEvents & CacheEvents & EventsHints;

@@ -186,14 +186,6 @@ export interface AuthActions {
   "auth.eraseUser": { params: Infer<typeof ofUserParams>; result: null };
 }
 
-/** Domain events of the auth service. The subject of the first is a user, that of the others an API key. */
-export interface AuthEvents {
-  "user-password-changed_v1": { id: string };
-  "api-key-created_v1": ApiKey;
-  "api-key-rotated_v1": ApiKey;
-  "api-key-revoked_v1": ApiKey;
-}
-
 /** Transient events: they make a revocation known within milliseconds; what gets lost is found by `auth.revocations`. */
 export interface AuthTransientEvents {
   "auth-revoked": { revocations: Revocation[] };

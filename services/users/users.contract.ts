@@ -161,12 +161,3 @@ export interface UsersActions {
   /** Removes the user for good, deleted before or not. @throws USER_NOT_FOUND, PRECONDITION_FAILED */
   "users.erase": { params: Infer<typeof changeUserParams>; result: null };
 }
-
-/** Domain events of the users service: the payload of each, by type. */
-export interface UsersEvents {
-  "user-created_v1": User;
-  "user-updated_v1": User;
-  "user-deleted_v1": User;
-  "user-restored_v1": User;
-  "user-erased_v1": { id: string; version: number };
-}

@@ -16,7 +16,7 @@ const CODES = Object.keys(ERROR_CATALOGUE) as ErrorCode[];
 const README = "# A\n\n<!-- settings:start -->\nwhat was there\n<!-- settings:end -->\n\nafter\n";
 
 describe("a generated file", () => {
-  test.each([".env.example", "docs/errors.md", "README.md"])(
+  test.each([".env.example", "docs/asyncapi.json", "docs/errors.md", "docs/events.md", "README.md"])(
     "is up to date, otherwise run `npm run docs`: %s",
     async (path) => {
       const { [path]: text } = await generatedFiles();
