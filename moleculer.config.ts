@@ -1,5 +1,6 @@
 import type { BrokerOptions } from "moleculer";
 import type { Logger } from "pino";
+import { authorizationMiddleware } from "./broker/authorization.middleware.ts";
 import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
@@ -83,6 +84,8 @@ export function brokerOptions({ config, log, natsMonitor, metrics }: BrokerParts
       "Timeout",
       // Outside the timeout: inside, a call that timed out would be tracked for ever, and a stop would wait for it.
       "ContextTracker",
+      // Outside the cacher: a hit would be answered before anyone asked who wants it.
+      authorizationMiddleware(config),
       idempotencyKeyMiddleware,
       requestLogMiddleware,
       ...(metrics ? [metrics.middleware()] : []),

@@ -70,6 +70,17 @@ const schema = z.object({
     .describe(
       "Key (32 characters or more) that signs cursors; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",
     ),
+  SERVICE_PRINCIPAL: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, - or _")
+    .default("rollcall")
+    .describe(
+      "Name under which this node makes calls of its own, which may do everything: the actor of its changes.",
+    ),
+  SIGNUP: z
+    .enum(["open", "admin"])
+    .default("admin")
+    .describe("Who may create users: everybody (open), or only admins and API keys. The same on every node."),
   DATABASE_URL: urlOf("postgres", "postgresql")
     .optional()
     .describe("PostgreSQL primary. Unset: an embedded PostgreSQL with its data in DATA_DIR."),

@@ -42,6 +42,19 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "The request line, the URL or a header is not valid HTTP.",
   },
+  AMBIGUOUS_CREDENTIALS: {
+    status: 400,
+    title: "The request has two credentials",
+    retryable: false,
+    description: "Send a token in `Authorization` or an API key in `X-Api-Key`, not both.",
+  },
+  UNAUTHENTICATED: {
+    status: 401,
+    title: "Credentials are needed",
+    retryable: false,
+    description:
+      "This takes an access token or an API key, and the request has none. `POST /auth/login` gives a token.",
+  },
   INVALID_CREDENTIALS: {
     status: 401,
     title: "The email address or the password is wrong",
@@ -68,6 +81,13 @@ export const ERROR_CATALOGUE = {
     title: "The account is suspended",
     retryable: false,
     description: "The password or token is right, but an administrator has suspended this user.",
+  },
+  FORBIDDEN: {
+    status: 403,
+    title: "This is not allowed to you",
+    retryable: false,
+    description:
+      "The credentials are valid, but not for this: it is about another user, changes what only an admin may change, or the API key lacks the scope. `docs/access.md` lists who may do what.",
   },
   ROUTE_NOT_FOUND: {
     status: 404,

@@ -5,6 +5,7 @@ import { fingerprint } from "../lib/canonical-json.ts";
 import type { ActionName, ActionParams } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
+import { actorOf, type PrincipalMeta } from "../lib/principal.ts";
 import { createPurge } from "./unit-of-work.purge.ts";
 import {
   claim,
@@ -48,9 +49,7 @@ interface UnitOfWorkOptions {
 }
 
 /** Metadata of a call that the unit of work reads and writes. */
-interface WorkMeta {
-  /** Who does it: the id of a principal. */
-  actor?: string;
+interface WorkMeta extends PrincipalMeta {
   $isReplay?: boolean;
 }
 
@@ -151,10 +150,11 @@ function refuseWhenLate(ctx: Context): void {
 function requestOf(ctx: Context<unknown, WorkMeta>): Request {
   const key: unknown = ctx.headers?.[IDEMPOTENCY_KEY_HEADER];
   const action = ctx.action?.name;
-  if (typeof key !== "string" || !action) {
+  const { principal } = ctx.meta;
+  if (typeof key !== "string" || !action || !principal) {
     throw new Error(`The action '${action}' uses a unit of work and must be marked 'idempotent: true'.`);
   }
-  return { principal: ctx.meta.actor ?? "anonymous", action, key, fingerprint: fingerprint(ctx.params) };
+  return { principal: actorOf(principal), action, key, fingerprint: fingerprint(ctx.params) };
 }
 
 function invalidate(broker: ServiceBroker, reads: readonly [ActionName, unknown][]): Promise<void> {

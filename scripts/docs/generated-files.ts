@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
+import { accessDoc } from "./access-doc.ts";
 import { asyncApiDocument } from "./asyncapi.ts";
 import { envExample } from "./env-example.ts";
 import { errorsDoc } from "./errors-doc.ts";
@@ -15,6 +16,7 @@ export async function generatedFiles(): Promise<Record<string, string>> {
   const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as { version: string };
   return {
     ".env.example": envExample(),
+    "docs/access.md": accessDoc(),
     "docs/asyncapi.json": asyncApiDocument(DOMAIN_EVENTS, version),
     "docs/errors.md": errorsDoc(),
     "docs/events.md": eventsDoc(DOMAIN_EVENTS),

@@ -8,7 +8,7 @@ import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
 import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
 import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
-import type { Method, RestRoute } from "./routes.ts";
+import type { Method, RestRoute } from "./rest-route.ts";
 
 /** A request as moleculer-web hands it to the handler of an alias. */
 export interface GatewayRequest extends IncomingMessage {

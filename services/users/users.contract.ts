@@ -119,6 +119,8 @@ export const updateUserParams = {
   email: { ...email, optional: true },
   firstName: { ...name, optional: true },
   lastName: { ...name, optional: true },
+  /** Only an admin may give it, and only to somebody else: see the access table. */
+  role: { type: "enum", values: ["user", "admin"], optional: true },
 } as const;
 /** For actions that take nothing but the user and its expected version. */
 export const changeUserParams = { $$strict: true, id, expectedVersions } as const;

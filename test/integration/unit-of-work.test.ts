@@ -8,7 +8,7 @@ import { call } from "../../lib/contracts.ts";
 import { Database } from "../../lib/database.ts";
 import { deleteExpiredResults } from "../../mixins/unit-of-work.store.ts";
 import { refuseEventsOf, storedEvents } from "../support/stored-rows.ts";
-import { ask, withKey } from "../support/requests.ts";
+import { ask, asService, withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { startTestNodes, startUsersPair, type TestNodes } from "../support/test-nodes.ts";
@@ -154,7 +154,7 @@ describe("an idempotency key", () => {
     await call(caller, "users.create", newUser(), withKey(key));
     await nodes.sql(
       `INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
-       SELECT 'anonymous', 'users.create', 'old-' || n, '', '{}', gen_random_uuid(), now() FROM generate_series(1, 2500) AS n`,
+       SELECT 'service:rollcall', 'users.create', 'old-' || n, '', '{}', gen_random_uuid(), now() FROM generate_series(1, 2500) AS n`,
     );
     const config = loadConfig({ DATABASE_URL: nodes.databaseUrl });
     const database = new Database({ ...config, DATABASE_URL: nodes.databaseUrl }, silentLogger);
@@ -179,14 +179,9 @@ describe("an idempotency key", () => {
   test("is a key of one principal: another may use the same", async () => {
     const key = randomUUID();
     const params = newUser();
-    await call(caller, "users.create", params, withKey(key, { meta: { actor: "alice" } }));
+    await call(caller, "users.create", params, withKey(key, asService("alice")));
 
-    const { isReplay, result } = await ask(
-      caller,
-      "users.create",
-      newUser(),
-      withKey(key, { meta: { actor: "bob" } }),
-    );
+    const { isReplay, result } = await ask(caller, "users.create", newUser(), withKey(key, asService("bob")));
 
     expect(isReplay).toBe(false);
     expect(result.email).not.toBe(params.email);
@@ -208,11 +203,11 @@ describe("an idempotency key", () => {
   test.each([
     ["parts that would run together", ["a", "users.create", "b"], ["a:users.create", "users.create", "b"]],
     ["quotes", ['"', "users.create", '","'], ['","', "users.create", '"']],
-  ])("is not confused with another one by %s", async (_, [actorA, , keyA], [actorB, , keyB]) => {
+  ] as const)("is not confused with another one by %s", async (_, [actorA, , keyA], [actorB, , keyB]) => {
     const suffix = randomUUID();
     const [first, second] = await Promise.all([
-      ask(caller, "users.create", newUser(), withKey(`${keyA}${suffix}`, { meta: { actor: actorA } })),
-      ask(caller, "users.create", newUser(), withKey(`${keyB}${suffix}`, { meta: { actor: actorB } })),
+      ask(caller, "users.create", newUser(), withKey(`${keyA}${suffix}`, asService(actorA))),
+      ask(caller, "users.create", newUser(), withKey(`${keyB}${suffix}`, asService(actorB))),
     ]);
 
     expect([first.isReplay, second.isReplay]).toEqual([false, false]);
@@ -222,7 +217,7 @@ describe("an idempotency key", () => {
 describe("the outbox", () => {
   test("has who changed what, when and in which request, with the whole resource", async () => {
     const { id } = await call(caller, "users.create", newUser());
-    const options = { meta: { actor: "alice" }, requestID: "request-17" };
+    const options = { ...asService("alice"), requestID: "request-17" };
 
     const user = await call(caller, "users.update", { id, lastName: "Byron", country: "GB" }, options);
 
@@ -231,7 +226,7 @@ describe("the outbox", () => {
       type: "user-updated_v1",
       subject: id,
       data: user,
-      actor: "alice",
+      actor: "service:alice",
       requestId: "request-17",
       changedFields: expect.arrayContaining(["country", "lastName"]),
       occurredAt: new Date(user.updatedAt),
@@ -244,7 +239,11 @@ describe("the outbox", () => {
 
     const fields = ["email", "firstName", "lastName", "nickname", "country", "bio"];
     const [event] = await storedEvents(nodes, user.id);
-    expect(event).toMatchObject({ data: user, actor: "anonymous", occurredAt: new Date(user.createdAt) });
+    expect(event).toMatchObject({
+      data: user,
+      actor: "service:rollcall",
+      occurredAt: new Date(user.createdAt),
+    });
     expect(event?.changedFields.toSorted()).toEqual(fields.toSorted());
   });
 

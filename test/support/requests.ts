@@ -2,10 +2,21 @@ import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { call, type ActionName, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import type { Principal, PrincipalMeta } from "../../lib/principal.ts";
 
 /** Options of a call that is the request with this idempotency key. */
 export function withKey(key: string, options: CallingOptions = {}): CallingOptions {
   return { ...options, headers: { [IDEMPOTENCY_KEY_HEADER]: key } };
+}
+
+/** Options of a call that somebody else than the calling node makes. */
+export function as(principal: Principal): CallingOptions {
+  return { meta: { principal } satisfies PrincipalMeta };
+}
+
+/** Options of a call by a sibling of this name. */
+export function asService(name: string): CallingOptions {
+  return as({ kind: "service", name });
 }
 
 export interface Answer<Result> {

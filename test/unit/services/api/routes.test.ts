@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 
-import { API_PREFIX, REST_ROUTES, routesByPath } from "../../../../services/api/routes.ts";
+import { REST_ROUTES, routesByPath } from "../../../../services/api/routes.ts";
 import { startTestGateway, type TestGateway } from "../../../support/test-gateway.ts";
 
 const ID = "01890a5d-ac96-774b-bcce-b302099a8057";
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
 
-const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: API_PREFIX + route.path.replace(":id", ID) }));
+const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: route.path.replace(":id", ID) }));
 
 let gateway: TestGateway;
 
@@ -46,8 +46,8 @@ describe("a route", () => {
         path.slice(base.length),
         action,
       ]);
-    expect(below("/users")).toEqual(below("/profiles"));
-    expect(below("/users")).toHaveLength(REST_ROUTES.length / 2);
+    expect(below("/api/v1/users")).toEqual(below("/api/v1/profiles"));
+    expect(below("/api/v1/users")).toHaveLength(REST_ROUTES.length / 2);
   });
 
   test("of a created resource says where that is", async () => {

@@ -257,9 +257,9 @@ describe("a change", () => {
   });
 
   test("may not change what is not the client's to set", () => {
-    expect(rulesBrokenBy(updateUserParams, { id: ID, version: 2, role: "admin" })).toEqual([
+    expect(rulesBrokenBy(updateUserParams, { id: ID, version: 2, status: "active" })).toEqual([
       "version unknown",
-      "role unknown",
+      "status unknown",
     ]);
     expect(rulesBrokenBy(changeUserParams, { id: ID, nickname: "x" })).toEqual(["nickname unknown"]);
   });

@@ -1,0 +1,52 @@
+import { API_PREFIX, JSON_BODY, PATCH_BODY, type RestRoute } from "./rest-route.ts";
+
+const USER = { kind: "resource", xmlRoot: "user" } as const;
+const USERS = { kind: "page", xmlRoot: "users" } as const;
+
+function routesBelow(base: string): RestRoute[] {
+  const one = `${base}/:id`;
+  return [
+    {
+      method: "POST",
+      path: base,
+      action: "users.create",
+      status: 201,
+      representation: USER,
+      location: ({ id }) => `${base}/${id}`,
+      consumes: JSON_BODY,
+    },
+    { method: "GET", path: base, action: "users.list", status: 200, representation: USERS },
+    { method: "GET", path: one, action: "users.get", status: 200, representation: USER },
+    {
+      method: "PUT",
+      path: one,
+      action: "users.replace",
+      status: 200,
+      representation: USER,
+      consumes: JSON_BODY,
+      takesIfMatch: true,
+    },
+    {
+      method: "PATCH",
+      path: one,
+      action: "users.update",
+      status: 200,
+      representation: USER,
+      consumes: PATCH_BODY,
+      takesIfMatch: true,
+    },
+    { method: "DELETE", path: one, action: "users.delete", status: 204, takesIfMatch: true },
+    {
+      method: "POST",
+      path: `${one}/restore`,
+      action: "users.restore",
+      status: 200,
+      representation: USER,
+      takesIfMatch: true,
+    },
+    { method: "POST", path: `${one}/erase`, action: "users.erase", status: 204, takesIfMatch: true },
+  ];
+}
+
+/** The users, below `/users` and, since a profile is a user, below `/profiles`. */
+export const USER_ROUTES = [...routesBelow(`${API_PREFIX}/users`), ...routesBelow(`${API_PREFIX}/profiles`)];
