@@ -28,7 +28,10 @@ export type ActionName = keyof ActionMap;
 export type ActionParams<Name extends ActionName> = ActionMap[Name]["params"];
 export type ActionResult<Name extends ActionName> = ActionMap[Name]["result"];
 
-/** What an action or event can be sent from: the context of a request, so that its metadata goes along, or a broker. */
+/**
+ * What an action or event can be sent from: the context of a request, so that its metadata goes along and the call is
+ * made by its principal; or a broker, for what a node does in its own name.
+ */
 type Source = Context | ServiceBroker;
 
 /**
