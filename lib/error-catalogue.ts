@@ -151,6 +151,13 @@ export const ERROR_CATALOGUE = {
     description:
       "Wait for the first request with this `Idempotency-Key`, or send the same request again later.",
   },
+  EVENTS_EXPIRED: {
+    status: 410,
+    title: "The events are no longer kept",
+    retryable: false,
+    description:
+      "Events after the given position were deleted, because they are older than the log goes back. `detail` says where it begins now. What is missing can only be read from the resources themselves.",
+  },
   PRECONDITION_FAILED: {
     status: 412,
     title: "The resource has changed",

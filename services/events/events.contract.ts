@@ -1,4 +1,7 @@
+import type { CloudEvent, DomainEventType } from "../../lib/cloud-event.ts";
+import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
 import type { HealthReport } from "../../lib/health.ts";
+import type { Infer } from "../../lib/validation.ts";
 
 /** How far the relay is. Of several nodes any one can tell. */
 export interface EventsStatus {
@@ -18,9 +21,27 @@ export interface EventsStatus {
   streamMessages: number | null;
 }
 
+/** A part of the log, in order. */
+export interface EventPage {
+  data: CloudEvent[];
+  /**
+   * The position to go on from. It is beyond the last event of the page when those up to it are not of the kind that
+   * was asked for.
+   */
+  nextAfter: number;
+  /** Sequence number of the last event in the log, of whatever kind. */
+  lastSequence: number;
+}
+
 /** Actions of the events service. */
 export interface EventsActions {
   "events.health": { params: Record<string, never>; result: HealthReport };
+  /**
+   * Without `after`: from the oldest event that is kept. A page may be shorter than `limit` before the end of the log.
+   *
+   * @throws EVENTS_EXPIRED, and VALIDATION_FAILED for a position that the log has not reached
+   */
+  "events.list": { params: Partial<ListEvents>; result: EventPage };
   "events.status": { params: Record<string, never>; result: EventsStatus };
 }
 
@@ -31,3 +52,25 @@ export interface EventsHints {
 }
 
 export const statusParams = { $$strict: true } as const;
+
+export const EVENT_TYPES = Object.keys(DOMAIN_EVENTS) as DomainEventType[];
+
+export const listEventsParams = {
+  $$strict: true,
+  after: { type: "number", integer: true, min: 0, max: Number.MAX_SAFE_INTEGER, optional: true },
+  types: {
+    type: "array",
+    min: 1,
+    unique: true,
+    items: {
+      type: "enum",
+      values: EVENT_TYPES,
+      messages: { enumValue: "There is no event of this type." },
+    },
+    optional: true,
+  },
+  subject: { type: "uuid", optional: true },
+  limit: { type: "number", integer: true, min: 1, max: 1000, default: 100 },
+} as const;
+
+export type ListEvents = Infer<typeof listEventsParams>;

@@ -1,9 +1,10 @@
-import type { Service } from "moleculer";
+import type { Context, Service } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { ActionResult } from "../../lib/contracts.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import * as contract from "./events.contract.ts";
+import { readEventPage } from "./event-page.ts";
 import { readStatus } from "./events.repository.ts";
 
 /*
@@ -18,6 +19,14 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
     mixins: [HealthMixin(node.monitors)],
 
     actions: {
+      list: {
+        visibility: "public",
+        params: contract.listEventsParams,
+        handler(ctx: Context<contract.ListEvents>): Promise<ActionResult<"events.list">> {
+          return readEventPage(database, ctx.params);
+        },
+      },
+
       status: {
         visibility: "public",
         params: contract.statusParams,

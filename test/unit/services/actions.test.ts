@@ -87,6 +87,7 @@ describe("every action", () => {
       "users.restore": true,
       "users.erase": true,
       "events.health": true,
+      "events.list": true,
       "events.status": true,
     };
     expect(new Set(all.keys())).toEqual(new Set(Object.keys(ofContract)));
