@@ -56,6 +56,7 @@ export const ACTION_ACCESS = {
   "auth.eraseUser": SERVICES_ONLY,
 
   "events.health": SERVICES_ONLY,
+  "events.list": adminOr("events:read"),
   "events.status": SERVICES_ONLY,
 
   "users.health": SERVICES_ONLY,
