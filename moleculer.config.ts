@@ -12,6 +12,7 @@ import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import { Validator } from "./broker/validator.ts";
 import type { Config } from "./lib/config.ts";
 import type { DependencyMonitor } from "./lib/dependency-monitor.ts";
+import type { RedisLink } from "./lib/redis-link.ts";
 
 /** What the broker is made from. */
 export interface BrokerParts {
@@ -19,10 +20,12 @@ export interface BrokerParts {
   log: Logger;
   natsMonitor: DependencyMonitor;
   metrics?: NodeMetrics | undefined;
+  /** Without it the cache is in memory. The broker closes it when it stops. */
+  redis?: RedisLink | undefined;
 }
 
 /** The broker of a node. Everything that is not Moleculer's default has its reason here. */
-export function brokerOptions({ config, log, natsMonitor, metrics }: BrokerParts): BrokerOptions {
+export function brokerOptions({ config, log, natsMonitor, metrics, redis }: BrokerParts): BrokerOptions {
   const { CACHE_TTL_SECONDS: ttlSeconds } = config;
   return {
     namespace: "rollcall",
@@ -35,9 +38,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics }: BrokerParts
     logLevel: config.LOG_LEVEL === "silent" ? "fatal" : config.LOG_LEVEL,
 
     transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID) : null,
-    cacher: config.REDIS_URL
-      ? new FailOpenRedisCacher({ url: config.REDIS_URL, ttlSeconds })
-      : new MemoryCacher({ ttlSeconds }),
+    cacher: redis ? new FailOpenRedisCacher({ link: redis, ttlSeconds }) : new MemoryCacher({ ttlSeconds }),
     validator: new Validator(),
 
     // Without it a call to a node that has died waits for ever.

@@ -3,6 +3,7 @@ import type { NodeMetrics } from "../broker/metrics.ts";
 import type { Config } from "../lib/config.ts";
 import type { Database } from "../lib/database.ts";
 import type { DependencyMonitor } from "../lib/dependency-monitor.ts";
+import type { RedisLink } from "../lib/redis-link.ts";
 
 /** What a node gives to the services that it runs. Services are factories that take it. */
 export interface Node {
@@ -14,6 +15,8 @@ export interface Node {
   readonly monitors: ReadonlyMap<string, DependencyMonitor>;
   /** Undefined when the node has no METRICS_PORT. */
   readonly metrics?: NodeMetrics | undefined;
+  /** Undefined when the node has no REDIS_URL. */
+  readonly redis?: RedisLink | undefined;
   /** From the moment at which the node is asked to stop. It still answers then, but wants no new work. */
   isStopping(): boolean;
   /** @throws Error on a node none of whose services uses the database */

@@ -1,11 +1,11 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import type { Logger } from "pino";
-import { FailOpenRedisCacher } from "../broker/cache.ts";
 import type { NodeMetrics } from "../broker/metrics.ts";
 import { natsConnectionOf } from "../broker/nats-link.ts";
 import type { Config, ServiceName } from "../lib/config.ts";
 import type { Database } from "../lib/database.ts";
 import { DependencyMonitor } from "../lib/dependency-monitor.ts";
+import { RedisLink } from "../lib/redis-link.ts";
 import { StartupError } from "../lib/startup-error.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import type { Node } from "./node.ts";
@@ -144,6 +144,9 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
     secret,
     monitors,
     metrics,
+    redis: config.REDIS_URL
+      ? new RedisLink(config.REDIS_URL, { timeoutMs: config.REDIS_TIMEOUT_MS, log })
+      : undefined,
     isStopping: () => stack.isStopping,
     get database() {
       if (!database) throw new Error("No service of this node is declared to use the database.");
@@ -176,7 +179,7 @@ async function createMetrics(nodeId: string, database: Database | undefined): Pr
 }
 
 async function startBroker({ stack, monitors }: Startup, node: Node): Promise<ServiceBroker> {
-  const { config, log, metrics } = node;
+  const { config, log, metrics, redis } = node;
   const natsMonitor: DependencyMonitor = new DependencyMonitor({
     name: "nats",
     log,
@@ -186,12 +189,8 @@ async function startBroker({ stack, monitors }: Startup, node: Node): Promise<Se
       await connection.flush();
     },
   });
-  const broker = new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics }));
-  const { cacher } = broker;
-  const redisMonitor =
-    cacher instanceof FailOpenRedisCacher
-      ? new DependencyMonitor({ name: "redis", log, check: () => cacher.ping() })
-      : undefined;
+  const broker = new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics, redis }));
+  const redisMonitor = redis && new DependencyMonitor({ name: "redis", log, check: () => redis.ping() });
   for (const monitor of [config.NATS_URL && natsMonitor, redisMonitor]) {
     if (!monitor) continue;
     monitors.set(monitor.name, monitor);

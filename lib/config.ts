@@ -100,7 +100,12 @@ const schema = z.object({
     .describe("NATS servers, separated by commas. Unset: all calls stay in this process."),
   REDIS_URL: urlOf("redis", "rediss")
     .optional()
-    .describe("Redis for the cache. Unset: the cache is in the memory of this process."),
+    .describe("Redis for the cache and the rate limits. Unset: both are in the memory of this process."),
+  REDIS_TIMEOUT_MS: milliseconds(1, 5000)
+    .prefault("50")
+    .describe(
+      "A request waits for Redis no longer than this; then the node does without Redis until it answers in time again.",
+    ),
   CACHE_TTL_SECONDS: wholeNumber(1, 86_400)
     .prefault("60")
     .describe("Longest life of a cache entry, and so the bound on a stale read after a lost invalidation."),

@@ -39,7 +39,7 @@ export async function cacherOf(broker: ServiceBroker): Promise<NonNullable<Servi
   const { cacher } = broker;
   if (!cacher) throw new Error("The broker has no cacher.");
   if (cacher instanceof FailOpenRedisCacher) {
-    await waitFor(() => cacher.ping().then(() => true), { description: "the cacher to have Redis" });
+    await waitFor(() => cacher.link.ping().then(() => true), { description: "the cacher to have Redis" });
   }
   return cacher;
 }

@@ -2,8 +2,9 @@ import { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 
 import type { NodeMetrics } from "../../broker/metrics.ts";
-import { loadConfig } from "../../lib/config.ts";
+import { loadConfig, type Config } from "../../lib/config.ts";
 import { DependencyMonitor } from "../../lib/dependency-monitor.ts";
+import { RedisLink } from "../../lib/redis-link.ts";
 import { brokerOptions } from "../../moleculer.config.ts";
 import { silentLogger } from "./silent-logger.ts";
 
@@ -24,5 +25,12 @@ export function createTestBroker(
     ...settings,
   });
   const natsMonitor = new DependencyMonitor({ name: "nats", log, check: async () => undefined });
-  return new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics }));
+  return new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics, redis: redisLinkOf(config) }));
+}
+
+/** The connection to Redis that a node with this configuration has. The broker that is given it closes it. */
+export function redisLinkOf({ REDIS_URL, REDIS_TIMEOUT_MS }: Config): RedisLink | undefined {
+  return REDIS_URL === undefined
+    ? undefined
+    : new RedisLink(REDIS_URL, { timeoutMs: REDIS_TIMEOUT_MS, log: silentLogger });
 }

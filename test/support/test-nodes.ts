@@ -58,6 +58,8 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     NATS_URL: nats.url,
     SECRET: "the same on all nodes, as they read each other's cursors",
     PORT: "0",
+    // What takes long on a busy machine must not look like a loss of Redis.
+    REDIS_TIMEOUT_MS: "2000",
     DRAIN_DELAY_MS: "0",
   };
   const sql: TestNodes["sql"] = async (text, values) => (await client.query<never>(text, values)).rows;
