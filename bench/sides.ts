@@ -47,6 +47,8 @@ export async function startRollcall(
     REDIS_URL: servers.redisUrl,
     SECRET: randomBytes(32).toString("hex"),
     LOG_LEVEL: "warn",
+    // The one client of a benchmark sends what no client of the product should.
+    RATE_LIMIT: "off",
   };
   const side = await startSide("Rollcall", profileDir, (port) => [
     {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
+import { quota, trustedProxies } from "./rate-limit-settings.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** Exit code for a wrong configuration: EX_CONFIG of sysexits.h. */
@@ -131,6 +132,26 @@ const schema = z.object({
   CORS_ORIGINS: listOf(originOf)
     .default([])
     .describe("Origins that browsers may call from, separated by commas, matched exactly."),
+  TRUST_PROXY: trustedProxies
+    .prefault("0")
+    .describe(
+      "Proxies whose X-Forwarded-For is believed: how many of them are in front of the gateway, or their addresses and networks, separated by commas.",
+    ),
+  RATE_LIMIT: z.enum(["on", "off"]).default("on").describe("Whether the gateway limits requests."),
+  RATE_LIMIT_READS: quota
+    .prefault("60000/1m")
+    .describe("Reads of a user or API key, or else of an address, such as 100/60s, 10/15m or 1000/1h."),
+  RATE_LIMIT_WRITES: quota.prefault("12000/1m").describe("The same of writes."),
+  RATE_LIMIT_SIGN_UP: quota.prefault("20/1h").describe("Users that an address may create without a login."),
+  RATE_LIMIT_LOGIN: quota.prefault("60/1m").describe("Logins from an address."),
+  RATE_LIMIT_WRONG_PASSWORDS: quota
+    .prefault("10/15m")
+    .describe("Wrong passwords for an account, from wherever they come."),
+  RATE_LIMIT_WRONG_CREDENTIALS: quota
+    .prefault("300/1m")
+    .describe(
+      "Refused tokens and API keys from an address, which are then answered with 429 instead of 401.",
+    ),
   LOG_LEVEL: z
     .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
     .default("info")

@@ -184,6 +184,13 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "The same `Idempotency-Key` came with other parameters. Use a new key for a new request.",
   },
+  RATE_LIMITED: {
+    status: 429,
+    title: "Too many requests",
+    retryable: true,
+    description:
+      "The client has used up a quota, which `RateLimit-Policy` shows. Nothing was executed. Try again after `Retry-After` seconds.",
+  },
   HEADERS_TOO_LARGE: {
     status: 431,
     title: "The headers are too large",

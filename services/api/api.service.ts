@@ -11,6 +11,7 @@ import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
 import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
 import { accessLog } from "./access-log.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { readRequestId } from "./request-parameters.ts";
 import { sendProblem } from "./respond.ts";
 import { restHandler, type GatewayRequest } from "./rest-handler.ts";
@@ -60,7 +61,9 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       isDraining: () => node.isStopping(),
       log,
     });
-    for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(broker, routes, log);
+    const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
+    const parts = { broker, limits, log };
+    for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(routes, parts);
     return aliases;
   };
 
@@ -171,7 +174,16 @@ function corsOf(origins: readonly string[]) {
   return cors({
     origin: (origin, answer) => answer(null, origin !== undefined && allowed.has(origin)),
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-    exposedHeaders: ["ETag", "Idempotent-Replayed", "Link", "Location", "Retry-After", "X-Request-Id"],
+    exposedHeaders: [
+      "ETag",
+      "Idempotent-Replayed",
+      "Link",
+      "Location",
+      "RateLimit",
+      "RateLimit-Policy",
+      "Retry-After",
+      "X-Request-Id",
+    ],
     maxAge: 600,
   });
 }

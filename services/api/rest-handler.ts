@@ -3,7 +3,9 @@ import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
+import type { Principal } from "../../lib/principal.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
+import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
 import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
@@ -17,13 +19,25 @@ export interface GatewayRequest extends IncomingMessage {
   $params: { params: Record<string, string> };
 }
 
+const ANONYMOUS: Principal = { kind: "anonymous" };
+
 /** What an action tells the gateway beside its result. */
 interface ResponseMeta {
   $isReplay?: boolean;
 }
 
+interface RestHandlerParts {
+  broker: ServiceBroker;
+  /** Undefined: none. */
+  limits: RateLimits | undefined;
+  log: Logger;
+}
+
 /** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
-export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, RestRoute>, log: Logger) {
+export function restHandler(
+  routes: ReadonlyMap<Method, RestRoute>,
+  { broker, limits, log }: RestHandlerParts,
+) {
   const allowed = allowedMethods(routes);
 
   return async function handle(request: GatewayRequest, response: ServerResponse): Promise<void> {
@@ -40,6 +54,12 @@ export function restHandler(broker: ServiceBroker, routes: ReadonlyMap<Method, R
         response.setHeader("Allow", allowed);
         throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
       }
+      const { action } = route;
+      await limits?.admit(request, response, {
+        action,
+        isRead: route.method === "GET",
+        principal: ANONYMOUS,
+      });
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
       const { result, meta } = await execute(broker, route, request);

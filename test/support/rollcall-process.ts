@@ -20,7 +20,7 @@ export interface Ended {
 }
 
 export interface RollcallOptions {
-  /** Settings over those of every test node: a free port and an empty data folder. */
+  /** Settings over those of every test node: a free port, no rate limits and an empty data folder. */
   readonly env?: Readonly<Record<string, string>>;
   /** Words before the command, which run it as another user. */
   readonly prefix?: readonly string[];
@@ -75,6 +75,7 @@ export function launchRollcall({
       PATH: process.env["PATH"],
       [RUN_VARIABLE]: process.env[RUN_VARIABLE],
       PORT: "0",
+      RATE_LIMIT: "off",
       DATA_DIR: join(temporaryDir("data"), "new"),
       ...env,
     },

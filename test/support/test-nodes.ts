@@ -61,6 +61,7 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     // What takes long on a busy machine must not look like a loss of Redis.
     REDIS_TIMEOUT_MS: "2000",
     DRAIN_DELAY_MS: "0",
+    RATE_LIMIT: "off",
   };
   const sql: TestNodes["sql"] = async (text, values) => (await client.query<never>(text, values)).rows;
   const sqlOne: TestNodes["sqlOne"] = async (text, values) => {

@@ -46,6 +46,13 @@ const LEFT_AT_DEFAULT = [
   "IDEMPOTENCY_TTL_HOURS",
   "START_DEADLINE_MS",
   "CORS_ORIGINS",
+  "RATE_LIMIT",
+  "RATE_LIMIT_READS",
+  "RATE_LIMIT_WRITES",
+  "RATE_LIMIT_SIGN_UP",
+  "RATE_LIMIT_LOGIN",
+  "RATE_LIMIT_WRONG_PASSWORDS",
+  "RATE_LIMIT_WRONG_CREDENTIALS",
 ];
 
 const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "events"]);
@@ -159,9 +166,11 @@ describe.each(["compose", "Kubernetes"])("in %s", (system) => {
     );
     const set = new Set(variables.map(settingOf));
     const isSet = (name: string): boolean => set.has(name) && !LEFT_AT_DEFAULT.includes(name);
-    // In compose the host name and process id of a container, a short stop and JSON without a terminal are right.
+    // In compose the host name and process id of a container, a short stop, JSON without a terminal and no proxy are right.
     const asByDefault =
-      system === "compose" ? ["NODE_ID", "LOG_FORMAT", "STOP_DEADLINE_MS", "DRAIN_DELAY_MS"] : [];
+      system === "compose"
+        ? ["NODE_ID", "LOG_FORMAT", "STOP_DEADLINE_MS", "DRAIN_DELAY_MS", "TRUST_PROXY"]
+        : [];
     expect(SETTINGS.filter((name) => !isSet(name))).toEqual(
       SETTINGS.filter((name) => LEFT_AT_DEFAULT.includes(name) || asByDefault.includes(name)),
     );

@@ -1,0 +1,123 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { appError, hasType } from "../../broker/errors.ts";
+import { fingerprint } from "../../lib/canonical-json.ts";
+import type { Config } from "../../lib/config.ts";
+import { actorOf, type Principal } from "../../lib/principal.ts";
+import { RateLimiter } from "../../lib/rate-limiter.ts";
+import type { RedisLink } from "../../lib/redis-link.ts";
+import type { Quota, Verdict } from "../../lib/sliding-window.ts";
+import { addressKey, clientAddressReader } from "./client-address.ts";
+
+/** A quota under the name that clients see (draft-ietf-httpapi-ratelimit-headers: a quota policy). */
+interface Policy {
+  readonly name: string;
+  readonly quota: Quota;
+}
+
+/** What of a request decides under which policy it is counted. */
+interface Intent {
+  readonly action: string;
+  readonly isRead: boolean;
+  readonly principal: Principal;
+}
+
+/**
+ * How many requests the gateway takes from whom. Requests are counted for the user or API key that sends them, and for
+ * the address of those that send none.
+ */
+export class RateLimits {
+  readonly #limiter: RateLimiter;
+  readonly #addressOf: (request: IncomingMessage) => string;
+  readonly #policies;
+
+  constructor(config: Config, redis: RedisLink | undefined) {
+    this.#limiter = new RateLimiter(redis);
+    this.#addressOf = clientAddressReader(config.TRUST_PROXY);
+    this.#policies = {
+      reads: { name: "reads", quota: config.RATE_LIMIT_READS },
+      writes: { name: "writes", quota: config.RATE_LIMIT_WRITES },
+      signUp: { name: "sign-up", quota: config.RATE_LIMIT_SIGN_UP },
+      login: { name: "login", quota: config.RATE_LIMIT_LOGIN },
+      wrongPasswords: { name: "wrong-passwords", quota: config.RATE_LIMIT_WRONG_PASSWORDS },
+      wrongCredentials: { name: "wrong-credentials", quota: config.RATE_LIMIT_WRONG_CREDENTIALS },
+    } satisfies Record<string, Policy>;
+  }
+
+  /**
+   * Counts a request whose sender is known, and tells the client what is left.
+   *
+   * @throws RATE_LIMITED
+   */
+  async admit(request: IncomingMessage, response: ServerResponse, intent: Intent): Promise<void> {
+    const { principal } = intent;
+    const client = principal.kind === "anonymous" ? addressKey(this.#addressOf(request)) : actorOf(principal);
+    await this.#count(response, this.#policyFor(intent), client);
+  }
+
+  /**
+   * Runs something that checks the password of an account, and counts it when the password was wrong. It is counted
+   * before it is known, so that guesses at the same time do not pass together.
+   *
+   * @param account whatever the client names, whether or not there is such an account
+   * @throws RATE_LIMITED, and what `check` throws
+   */
+  async guardPassword<Result>(
+    response: ServerResponse,
+    account: string,
+    check: () => Promise<Result>,
+  ): Promise<Result> {
+    const policy = this.#policies.wrongPasswords;
+    // Names of accounts are addresses of people, which Redis has no need to know.
+    const client = fingerprint(account.trim().toLowerCase());
+    await this.#count(response, policy, client);
+    let isWrong = false;
+    try {
+      return await check();
+    } catch (error) {
+      isWrong = hasType(error, "INVALID_CREDENTIALS");
+      throw error;
+    } finally {
+      if (!isWrong) await this.#limiter.giveBack(keyOf(policy, client), policy.quota);
+    }
+  }
+
+  /**
+   * Counts a request whose token or API key was refused.
+   *
+   * @throws RATE_LIMITED
+   */
+  async countWrongCredentials(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    await this.#count(response, this.#policies.wrongCredentials, addressKey(this.#addressOf(request)));
+  }
+
+  #policyFor({ action, isRead, principal }: Intent): Policy {
+    if (action === "auth.login") return this.#policies.login;
+    if (action === "users.create" && principal.kind === "anonymous") return this.#policies.signUp;
+    return isRead ? this.#policies.reads : this.#policies.writes;
+  }
+
+  async #count(response: ServerResponse, policy: Policy, client: string): Promise<void> {
+    const verdict = await this.#limiter.take(keyOf(policy, client), policy.quota);
+    setHeaders(response, policy, verdict);
+    if (verdict.isAllowed) return;
+    const { limit, windowSeconds } = policy.quota;
+    throw appError("RATE_LIMITED", {
+      detail: `No more than ${limit} in ${windowSeconds} s are taken ('${policy.name}').`,
+    });
+  }
+}
+
+function keyOf({ name }: Policy, client: string): string {
+  return `rollcall:limit:${name}:${client}`;
+}
+
+/** The fields of draft-ietf-httpapi-ratelimit-headers; each is a list, to which a further policy is added. */
+function setHeaders(
+  response: ServerResponse,
+  { name, quota }: Policy,
+  { isAllowed, remaining, resetSeconds }: Verdict,
+): void {
+  response.appendHeader("RateLimit-Policy", `"${name}";q=${quota.limit};w=${quota.windowSeconds}`);
+  response.appendHeader("RateLimit", `"${name}";r=${remaining};t=${resetSeconds}`);
+  if (!isAllowed) response.setHeader("Retry-After", resetSeconds);
+}
