@@ -45,7 +45,7 @@ export class FailOpenRedisCacher extends Cachers.Redis {
     } as never);
     this.link = link;
     // While it is false, the broker calls actions as if there were no cache.
-    Object.defineProperty(this, "connected", { get: () => link.isUsable, set: () => undefined });
+    Object.defineProperty(this, "connected", { get: () => link.isUsable, set: () => {} });
   }
 
   override init(broker: ServiceBroker): void {

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { appError, hasType } from "../../broker/errors.ts";
 import { fingerprint } from "../../lib/canonical-json.ts";
 import type { Config } from "../../lib/config.ts";
+import type { ActionName } from "../../lib/contracts.ts";
 import { actorOf, type Principal } from "../../lib/principal.ts";
 import { RateLimiter } from "../../lib/rate-limiter.ts";
 import type { RedisLink } from "../../lib/redis-link.ts";
@@ -16,8 +17,15 @@ interface Policy {
 
 /** What of a request decides under which policy it is counted. */
 interface Intent {
-  readonly action: string;
+  readonly action: ActionName;
   readonly isRead: boolean;
+  readonly principal: Principal;
+}
+
+/** A call that an action is asked for with. */
+interface Guarded {
+  readonly action: ActionName;
+  readonly params: Readonly<Record<string, unknown>>;
   readonly principal: Principal;
 }
 
@@ -55,24 +63,25 @@ export class RateLimits {
   }
 
   /**
-   * Runs something that checks the password of an account, and counts it when the password was wrong. It is counted
-   * before it is known, so that guesses at the same time do not pass together.
+   * Runs an action. One that checks a password is counted when that was wrong, for the account and not for the client:
+   * guesses may come from many. It is counted before that is known, so that guesses at the same time do not all pass.
    *
-   * @param account whatever the client names, whether or not there is such an account
-   * @throws RATE_LIMITED, and what `check` throws
+   * @throws RATE_LIMITED, and what the action throws
    */
   async guardPassword<Result>(
     response: ServerResponse,
-    account: string,
-    check: () => Promise<Result>,
+    request: Guarded,
+    run: () => Promise<Result>,
   ): Promise<Result> {
+    const account = accountOf(request);
+    if (account === undefined) return run();
     const policy = this.#policies.wrongPasswords;
     // Names of accounts are addresses of people, which Redis has no need to know.
-    const client = fingerprint(account.trim().toLowerCase());
+    const client = fingerprint(account);
     await this.#count(response, policy, client);
     let isWrong = false;
     try {
-      return await check();
+      return await run();
     } catch (error) {
       isWrong = hasType(error, "INVALID_CREDENTIALS");
       throw error;
@@ -105,6 +114,13 @@ export class RateLimits {
       detail: `No more than ${limit} in ${windowSeconds} s are taken ('${policy.name}').`,
     });
   }
+}
+
+/** Whose password the action checks: for a login whatever the client names, whether or not there is such an account. */
+function accountOf({ action, params, principal }: Guarded): string | undefined {
+  if (action === "auth.changePassword") return actorOf(principal);
+  const { email } = params;
+  return action === "auth.login" && typeof email === "string" ? email.trim().toLowerCase() : undefined;
 }
 
 function keyOf({ name }: Policy, client: string): string {

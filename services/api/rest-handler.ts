@@ -55,14 +55,15 @@ export function restHandler(
         throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
       }
       const { action } = route;
-      await limits?.admit(request, response, {
-        action,
-        isRead: route.method === "GET",
-        principal: ANONYMOUS,
-      });
+      const principal = ANONYMOUS;
+      await limits?.admit(request, response, { action, isRead: route.method === "GET", principal });
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
-      const { result, meta } = await execute(broker, route, request);
+      const params = await readParameters(route, request);
+      const run = () => execute(broker, route, request, params);
+      const { result, meta } = limits
+        ? await limits.guardPassword(response, { action, params, principal }, run)
+        : await run();
       sendResult({ route, format, request, response, result, meta });
     } catch (error) {
       sendProblem(request, response, error, log);
@@ -76,11 +77,7 @@ function allowedMethods(routes: ReadonlyMap<Method, RestRoute>): string {
   return [...methods, "OPTIONS"].join(", ");
 }
 
-async function execute(
-  broker: ServiceBroker,
-  route: RestRoute,
-  request: GatewayRequest,
-): Promise<{ result: unknown; meta: ResponseMeta }> {
+async function readParameters(route: RestRoute, request: GatewayRequest): Promise<Record<string, unknown>> {
   const query = readQuery(request.originalUrl);
   const isRead = route.method === "GET";
   if (!isRead) refuseAll(query);
@@ -90,8 +87,16 @@ async function execute(
   const params = joinParameters(body ?? query, request.$params.params);
   const expectedVersions = route.takesIfMatch ? expectedVersionsOf(request.headers["if-match"]) : undefined;
   if (expectedVersions) params["expectedVersions"] = expectedVersions;
+  return params;
+}
 
-  const options = callingOptions(request, isRead);
+async function execute(
+  broker: ServiceBroker,
+  route: RestRoute,
+  request: GatewayRequest,
+  params: Record<string, unknown>,
+): Promise<{ result: unknown; meta: ResponseMeta }> {
+  const options = callingOptions(request, route.method === "GET");
   const call = broker.call(route.action, params, options) as Promise<unknown> & {
     ctx?: Context<unknown, ResponseMeta>;
   };

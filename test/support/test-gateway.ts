@@ -36,11 +36,13 @@ export async function startTestGateway(
   results: Readonly<Record<string, unknown>>,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<TestGateway> {
-<<<<<<< HEAD
-  const config = loadConfig({ SERVICES: "users,api", PORT: "0", DRAIN_DELAY_MS: "0", ...settings });
-=======
-  const config = loadConfig({ PORT: "0", DRAIN_DELAY_MS: "0", RATE_LIMIT: "off", ...settings });
->>>>>>> a56acd7 (feat: limits on requests, shared by all gateways through Redis)
+  const config = loadConfig({
+    SERVICES: "users,api",
+    PORT: "0",
+    DRAIN_DELAY_MS: "0",
+    RATE_LIMIT: "off",
+    ...settings,
+  });
   const calls: GatewayCall[] = [];
   const broker = createTestBroker(settings);
   const actions = Object.entries(results).map(([name, result]): [string, ActionHandler] => [

@@ -24,6 +24,7 @@ describe("the catalogue", () => {
     expect(retryable.map(([code, { status }]) => [code, status])).toEqual([
       ["REQUEST_TOO_SLOW", 408],
       ["IDEMPOTENCY_IN_FLIGHT", 409],
+      ["RATE_LIMITED", 429],
       ["SERVICE_UNAVAILABLE", 503],
       ["DATABASE_UNAVAILABLE", 503],
       ["OVERLOADED", 503],
