@@ -19,7 +19,7 @@ export interface Cluster {
   /** Starts one more node of users; the gateway sends calls to it from now on. */
   addUsersNode(env?: Record<string, string>): Promise<Rollcall>;
   /** Starts one more gateway. */
-  addGateway(): Promise<Rollcall>;
+  addGateway(env?: Record<string, string>): Promise<Rollcall>;
   stop(): Promise<void>;
 }
 
@@ -50,7 +50,8 @@ export async function startCluster(): Promise<Cluster> {
       env: { DATABASE_URL: postgres.url },
     });
     if (migration.exitCode !== 0) throw new Error(`The migration failed: ${migration.output}`);
-    const addGateway = (): Promise<Rollcall> => start({ SERVICES: "api" });
+    const addGateway = (env: Record<string, string> = {}): Promise<Rollcall> =>
+      start({ SERVICES: "api", ...env });
     const gateway = await addGateway();
     const addUsersNode = async (env: Record<string, string> = {}): Promise<Rollcall> => {
       const id = `users-${nodes.length}`;

@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+
+import { problemOf } from "../support/problems.ts";
+import { newUser, RestClient, type RestResponse } from "../support/rest-client.ts";
+import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
+import { parseList } from "../support/structured-fields.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const USERS = "/api/v1/users";
+const SETTINGS = {
+  RATE_LIMIT: "on",
+  RATE_LIMIT_SIGN_UP: "100/1h",
+  TRUST_PROXY: "1",
+  SIGNUP: "open",
+};
+
+let cluster: Cluster;
+/** Four gateways that count together, however slow the machine is. */
+let gateways: RestClient[];
+/** One that gives Redis no more time than it has by default. */
+let impatient: RestClient;
+
+beforeAll(async () => {
+  cluster = await startCluster();
+  const start = async (env: Record<string, string> = {}): Promise<RestClient> => {
+    const { url } = await cluster.addGateway({ ...SETTINGS, ...env });
+    await untilReady(url);
+    return new RestClient(url);
+  };
+  const patient = { REDIS_TIMEOUT_MS: "5000" };
+  [impatient, ...gateways] = await Promise.all([start(), ...Array.from({ length: 4 }, () => start(patient))]);
+}, 90_000);
+
+afterAll(async () => {
+  for (const client of [impatient, ...gateways]) client.close();
+  await cluster.stop();
+}, 30_000);
+
+/** Sign-ups at one gateway, at once, each of which a proxy says is from this address. */
+function signUps(gateway: RestClient, count: number, address: string): Promise<RestResponse[]> {
+  return Promise.all(
+    Array.from({ length: count }, (_, index) =>
+      // What the client itself claims to be differs each time.
+      gateway.post(USERS, newUser(), { "x-forwarded-for": `203.0.113.${index}, ${address}` }),
+    ),
+  );
+}
+
+function statusesOf(responses: readonly RestResponse[]): Record<number, number> {
+  const counts: Record<number, number> = {};
+  for (const { status } of responses) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
+
+test("of 400 requests to four gateways at once exactly as many pass as the limit says, whatever X-Forwarded-For says", async () => {
+  const responses = await Promise.all(gateways.map((gateway) => signUps(gateway, 100, "198.51.100.1")));
+  expect(statusesOf(responses.flat())).toEqual({ 201: 100, 429: 300 });
+
+  // Another client is not concerned.
+  const [other] = gateways;
+  expect(statusesOf(await signUps(other as RestClient, 5, "198.51.100.2"))).toEqual({ 201: 5 });
+});
+
+test("a refusal is a problem document that says when to come again", async () => {
+  const [gateway] = gateways as [RestClient];
+  const responses = await signUps(gateway, 101, "198.51.100.3");
+  const refused = responses.find(({ status }) => status === 429) as RestResponse;
+
+  expect(problemOf(refused)).toMatchObject({ status: 429, code: "RATE_LIMITED", retryable: true });
+  const { "retry-after": retryAfter, ratelimit, "ratelimit-policy": policy } = refused.headers;
+  expect(Number(retryAfter)).toBeGreaterThan(0);
+  expect(parseList(String(policy))).toEqual([{ value: "sign-up", parameters: { q: 100, w: 3600 } }]);
+  expect(parseList(String(ratelimit))).toEqual([
+    { value: "sign-up", parameters: { r: 0, t: Number(retryAfter) } },
+  ]);
+});
+
+test("neither health nor what browsers ask before a request is counted", async () => {
+  const [gateway] = gateways as [RestClient];
+  const responses = await Promise.all([
+    ...Array.from({ length: 150 }, () => gateway.get("/health/live")),
+    ...Array.from({ length: 150 }, () => gateway.request("OPTIONS", USERS)),
+  ]);
+  expect(statusesOf(responses)).toEqual({ 200: 150, 204: 150 });
+  for (const { headers } of responses) expect(headers).not.toHaveProperty("ratelimit");
+});
+
+describe("Redis", () => {
+  test("frozen, holds no request up, and each gateway limits by itself", async () => {
+    cluster.redis.freeze();
+    try {
+      expect(statusesOf(await signUps(impatient, 60, "198.51.100.4"))).toEqual({ 201: 60 });
+      expect(statusesOf(await signUps(impatient, 60, "198.51.100.4"))).toEqual({ 201: 40, 429: 20 });
+    } finally {
+      cluster.redis.thaw();
+    }
+  }, 30_000);
+
+  test("killed, costs no request; when it is back the gateways count together again", async () => {
+    await cluster.redis.kill();
+    const [first, second] = gateways as [RestClient, RestClient];
+    expect(statusesOf(await signUps(first, 110, "198.51.100.5"))).toEqual({ 201: 100, 429: 10 });
+    expect(statusesOf(await signUps(second, 110, "198.51.100.5"))).toEqual({ 201: 100, 429: 10 });
+
+    await cluster.redis.restart();
+    const isUp = async (gateway: RestClient): Promise<boolean> => {
+      const { json } = await gateway.get("/health");
+      return (json as { dependencies: { redis: { status: string } } }).dependencies.redis.status === "up";
+    };
+    for (const gateway of gateways) await waitFor(() => isUp(gateway), { description: "Redis to be back" });
+    const responses = await Promise.all(gateways.map((gateway) => signUps(gateway, 50, "198.51.100.6")));
+    expect(statusesOf(responses.flat())).toEqual({ 201: 100, 429: 100 });
+  }, 40_000);
+});
