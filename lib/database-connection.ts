@@ -21,10 +21,34 @@ interface ConnectionManager {
   destroyConnection(connection: Connection): Promise<void>;
 }
 
+/** PostgreSQL's number of the type `timestamptz`. */
+const TIMESTAMPTZ = 1184;
+
+/**
+ * Timestamps come as the text that the API shows: a page has a hundred of them, and a Date of each would be made only to
+ * be written out again.
+ */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (type, format) =>
+    type === TIMESTAMPTZ ? toIsoText : (pg.types.getTypeParser(type, format) as (text: string) => unknown),
+};
+
+/**
+ * `2030-01-31 12:00:00.5+00`, as PostgreSQL writes a timestamp, in ISO 8601, UTC and with milliseconds.
+ *
+ * @throws RangeError for what no Date can be, such as `infinity`
+ */
+export function toIsoText(text: string): string {
+  const isUtcWithMilliseconds = text.endsWith("+00") && text.length <= 26 && text[10] === " ";
+  if (!isUtcWithMilliseconds) return new Date(text).toISOString();
+  return `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, -3).padEnd(3, "0")}Z`;
+}
+
 const managerOf = (sequelize: Sequelize) => sequelize.connectionManager as unknown as ConnectionManager;
 
 /**
- * Runs one statement on a connection of the pool. Sequelize's own way costs more than most statements do.
+ * Runs one statement on a connection of the pool. Sequelize's own way costs more than most statements do. Timestamps
+ * are ISO 8601 text in the rows.
  *
  * @throws the errors of `pg` and of Sequelize's pool
  */
@@ -36,7 +60,7 @@ export async function runStatement<Row extends pg.QueryResultRow>(
   const manager = managerOf(sequelize);
   const connection = await manager.getConnection({ type: "read" });
   try {
-    const { rows } = await connection.query<Row>({ ...statement, values });
+    const { rows } = await connection.query<Row>({ ...statement, values, types });
     manager.releaseConnection(connection);
     return rows;
   } catch (error) {
@@ -84,9 +108,9 @@ export class DatabaseTransaction {
     }
   }
 
-  /** Runs a statement. */
+  /** Runs a statement. Timestamps are ISO 8601 text in the rows. */
   async query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
-    const { rows } = await this.#send<Row>({ ...statement, values });
+    const { rows } = await this.#send<Row>({ ...statement, values, types });
     return rows;
   }
 

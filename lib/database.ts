@@ -49,7 +49,7 @@ export class Database {
     ];
   }
 
-  /** Runs a statement on the primary. */
+  /** Runs a statement on the primary. Timestamps are ISO 8601 text in the rows, here and below. */
   query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
     return runStatement(this.primary, statement, values);
   }

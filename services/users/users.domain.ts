@@ -1,6 +1,6 @@
 import { newId } from "../../lib/ids.ts";
 import { invalidField } from "../../broker/errors.ts";
-import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
+import type { ListUsers, NewUser, User, UserChanges } from "./users.contract.ts";
 import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
 
 /** How long a deleted user can be restored. */
@@ -9,12 +9,10 @@ export const RESTORE_WINDOW_DAYS = 30;
 const DAY_MS = 86_400_000;
 
 /** A user as it is stored. */
-export interface UserRecord extends Omit<User, "status" | "createdAt" | "updatedAt"> {
-  role: UserRole;
+export interface UserRecord extends Omit<User, "status"> {
   status: "active" | "suspended";
-  createdAt: Date;
-  updatedAt: Date;
-  deletedAt: Date | null;
+  /** As all times of a user: ISO 8601 in UTC. */
+  deletedAt: string | null;
 }
 
 /** The fields that a client sets. */
@@ -38,8 +36,8 @@ export function toUser(record: UserRecord): User {
     role: record.role,
     status: record.deletedAt ? "deleted" : record.status,
     version: record.version,
-    createdAt: record.createdAt.toISOString(),
-    updatedAt: record.updatedAt.toISOString(),
+    createdAt: record.createdAt,
+    updatedAt: record.updatedAt,
   };
 }
 
@@ -56,6 +54,7 @@ export function toProfile(params: NewUser): Profile {
 }
 
 export function createUser(params: NewUser, now: Date): UserRecord {
+  const createdAt = now.toISOString();
   return {
     ...toProfile(params),
     id: newId(),
@@ -64,8 +63,8 @@ export function createUser(params: NewUser, now: Date): UserRecord {
     role: "user",
     status: "active",
     version: 1,
-    createdAt: now,
-    updatedAt: now,
+    createdAt,
+    updatedAt: createdAt,
     deletedAt: null,
   };
 }
@@ -82,7 +81,7 @@ export function changesTo(record: UserRecord, wanted: UserChanges): RecordChange
 
 /** The next version of a record. */
 export function applyChanges(record: UserRecord, changes: RecordChanges, now: Date): UserRecord {
-  return { ...record, ...changes, version: record.version + 1, updatedAt: now };
+  return { ...record, ...changes, version: record.version + 1, updatedAt: now.toISOString() };
 }
 
 /** The fields of the representation that a change sets: deleting and restoring a user show in its status. */
@@ -116,7 +115,7 @@ export function requireLiveUser(
 /** @throws USER_NOT_DELETED, RESTORE_WINDOW_CLOSED */
 export function requireRestorable(record: UserRecord, now: Date): void {
   if (!record.deletedAt) throw userNotDeleted(record.id);
-  if (now.getTime() - record.deletedAt.getTime() > RESTORE_WINDOW_DAYS * DAY_MS) {
+  if (now.getTime() - Date.parse(record.deletedAt) > RESTORE_WINDOW_DAYS * DAY_MS) {
     throw restoreWindowClosed(RESTORE_WINDOW_DAYS);
   }
 }

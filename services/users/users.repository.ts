@@ -25,7 +25,7 @@ interface SortColumn {
 const BY_CREATED_AT = {
   expression: "created_at",
   type: "timestamptz",
-  valueOf: (record: UserRecord) => record.createdAt.toISOString(),
+  valueOf: (record: UserRecord) => record.createdAt,
 };
 const BY_LAST_NAME = {
   expression: `last_name COLLATE "und-x-icu"`,
@@ -66,6 +66,10 @@ const PARAMETERS = FIELDS.map((_field, index) => `$${index + 1}`).join(", ");
 const ROW = FIELDS.map((field) => `${COLUMN_OF[field]} AS "${field}"`).join(", ");
 
 const FIND = { name: "users.find", text: `SELECT ${ROW} FROM users.users WHERE id = ANY($1)` };
+const FIND_BY_EMAIL = {
+  name: "users.find-by-email",
+  text: `SELECT ${ROW} FROM users.users WHERE email = $1 AND deleted_at IS NULL`,
+};
 const LOCK = { name: "users.lock", text: `SELECT ${ROW} FROM users.users WHERE id = $1 FOR UPDATE` };
 
 const INSERT = { name: "users.insert", text: `INSERT INTO users.users (${COLUMNS}) VALUES (${PARAMETERS})` };
@@ -116,8 +120,8 @@ export class UsersRepository {
 
   /** The user, not deleted, with this normalised address, from the primary. */
   async findByEmail(email: string): Promise<UserRecord | null> {
-    const record = await this.#model.findOne({ where: { email, deletedAt: null }, raw: true });
-    return record as unknown as UserRecord | null;
+    const [record] = await this.#database.query<UserRecord>(FIND_BY_EMAIL, [email]);
+    return record ?? null;
   }
 
   /** Up to `limit` users after `after`, from a replica unless `fresh`. */

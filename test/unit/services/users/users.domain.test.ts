@@ -20,6 +20,8 @@ import {
 } from "../../../../services/users/users.domain.ts";
 
 const NOW = new Date("2030-06-15T12:00:00.000Z");
+const NOW_TEXT = NOW.toISOString();
+const LONG_AGO = "1970-01-01T00:00:00.000Z";
 const DAY_MS = 86_400_000;
 const ADA: NewUser = { email: "Ada@Example.com", firstName: "Ada", lastName: "Lovelace" };
 
@@ -104,8 +106,8 @@ describe("a profile", () => {
 
 describe("a user as callers see it", () => {
   test("is deleted when it has a time of deletion, whatever its status was", () => {
-    expect(toUser(aUser({ deletedAt: NOW })).status).toBe("deleted");
-    expect(toUser(aUser({ deletedAt: NOW, status: "suspended" })).status).toBe("deleted");
+    expect(toUser(aUser({ deletedAt: NOW_TEXT })).status).toBe("deleted");
+    expect(toUser(aUser({ deletedAt: NOW_TEXT, status: "suspended" })).status).toBe("deleted");
     expect(toUser(aUser({ status: "suspended" })).status).toBe("suspended");
   });
 
@@ -136,7 +138,7 @@ describe("the changes to a user", () => {
   });
 
   test("are named as the representation names them", () => {
-    expect(changedFields({ lastName: "King", deletedAt: NOW })).toEqual(["lastName", "status"]);
+    expect(changedFields({ lastName: "King", deletedAt: NOW_TEXT })).toEqual(["lastName", "status"]);
   });
 
   test("lead from any profile to any other, and then to nothing more", () => {
@@ -151,12 +153,12 @@ describe("the changes to a user", () => {
   });
 
   test("give the next version and the time of the change, and touch nothing else", () => {
-    const record = aUser({ version: 41, createdAt: new Date(0), updatedAt: new Date(0) });
+    const record = aUser({ version: 41, createdAt: LONG_AGO, updatedAt: LONG_AGO });
     expect(applyChanges(record, { nickname: "Countess" }, NOW)).toEqual({
       ...record,
       nickname: "Countess",
       version: 42,
-      updatedAt: NOW,
+      updatedAt: NOW_TEXT,
     });
   });
 });
@@ -164,11 +166,11 @@ describe("the changes to a user", () => {
 describe("a user that is to be changed", () => {
   test("must be there", () => {
     expect(() => requireUser(null, "17")).toThrow(expect.objectContaining({ type: "USER_NOT_FOUND" }));
-    expect(() => requireUser(aUser({ deletedAt: NOW }), "17")).not.toThrow();
+    expect(() => requireUser(aUser({ deletedAt: NOW_TEXT }), "17")).not.toThrow();
   });
 
   test("must not be deleted where only live ones count, and is then as if it were not there", () => {
-    const record = aUser({ deletedAt: NOW });
+    const record = aUser({ deletedAt: NOW_TEXT });
     expect(() => requireLiveUser(record, "17", [99])).toThrow(
       expect.objectContaining({ type: "USER_NOT_FOUND" }),
     );
@@ -188,7 +190,7 @@ describe("a user that is to be changed", () => {
 });
 
 describe("a deleted user", () => {
-  const deletedAgo = (ms: number) => aUser({ deletedAt: new Date(NOW.getTime() - ms) });
+  const deletedAgo = (ms: number) => aUser({ deletedAt: new Date(NOW.getTime() - ms).toISOString() });
 
   test("can be restored for 30 days, to the millisecond", () => {
     expect(RESTORE_WINDOW_DAYS).toBe(30);
