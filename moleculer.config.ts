@@ -4,10 +4,12 @@ import { authorizationMiddleware } from "./broker/authorization.middleware.ts";
 import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
+import { jsonTextMiddleware, JsonTextSerializer } from "./broker/json-text.ts";
 import type { NodeMetrics } from "./broker/metrics.ts";
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { NatsTransporter } from "./broker/nats-transporter.ts";
+import { packetLimitMiddleware } from "./broker/packet-limit.middleware.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import { Validator } from "./broker/validator.ts";
 import type { Config } from "./lib/config.ts";
@@ -38,6 +40,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
     logLevel: config.LOG_LEVEL === "silent" ? "fatal" : config.LOG_LEVEL,
 
     transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID) : null,
+    serializer: new JsonTextSerializer(),
     cacher: redis ? new FailOpenRedisCacher({ link: redis, ttlSeconds }) : new MemoryCacher({ ttlSeconds }),
     validator: new Validator(),
 
@@ -78,6 +81,8 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
       "Validator",
       "Bulkhead",
       "Cacher",
+      // Outside the cache, which keeps results, not their text.
+      jsonTextMiddleware,
       "CircuitBreaker",
       circuitBreakerProbeMiddleware,
       // Outside the circuit breaker: a lost connection says nothing of the endpoint that was called.
@@ -93,6 +98,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
       // An attempt is a call of its own, through everything in this list.
       "Retry",
       "ErrorHandler",
+      packetLimitMiddleware,
       natsBatchMiddleware,
     ],
   };

@@ -1,6 +1,4 @@
 import type { Middleware } from "moleculer";
-import { ErrorCode } from "nats";
-import { appError } from "./errors.ts";
 
 type Send = (topic: string, data: Buffer, meta: unknown) => Promise<void>;
 
@@ -21,20 +19,11 @@ export const natsBatchMiddleware: Middleware = {
     };
     return (topic, data, meta) => {
       if (waiting.length === 0) setImmediate(flush);
+      // Async, as what is too large for NATS is refused with an exception, which the others of a batch must survive.
+      const send = async (): Promise<void> => next(topic, data, meta);
       return new Promise((resolve, reject) => {
-        waiting.push(() => void publish(next, topic, data, meta).then(resolve, reject));
+        waiting.push(() => void send().then(resolve, reject));
       });
     };
   }) as never,
 };
-
-/** @throws PAYLOAD_TOO_LARGE for a packet that the NATS server would not take: 1 MiB unless it is set up otherwise */
-async function publish(next: Send, ...packet: Parameters<Send>): Promise<void> {
-  try {
-    await next(...packet);
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== ErrorCode.MaxPayloadExceeded) throw error;
-    const detail = "The request is larger than what one node can send to another.";
-    throw appError("PAYLOAD_TOO_LARGE", { detail }, error);
-  }
-}

@@ -21,16 +21,15 @@ interface ConnectionManager {
   destroyConnection(connection: Connection): Promise<void>;
 }
 
-/** PostgreSQL's number of the type `timestamptz`. */
-const TIMESTAMPTZ = 1184;
-
 /**
  * Timestamps come as the text that the API shows: a page has a hundred of them, and a Date of each would be made only to
  * be written out again.
  */
 const types: pg.CustomTypesConfig = {
   getTypeParser: (type, format) =>
-    type === TIMESTAMPTZ ? toIsoText : (pg.types.getTypeParser(type, format) as (text: string) => unknown),
+    type === pg.types.builtins.TIMESTAMPTZ
+      ? toIsoText
+      : (pg.types.getTypeParser(type, format) as (text: string) => unknown),
 };
 
 /**

@@ -42,6 +42,13 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "The request line, the URL or a header is not valid HTTP.",
   },
+  RESULT_TOO_LARGE: {
+    status: 400,
+    title: "The result is too large",
+    retryable: false,
+    description:
+      "What was asked for is larger than what one node can send to another. Ask for a smaller page.",
+  },
   AMBIGUOUS_CREDENTIALS: {
     status: 400,
     title: "The request has two credentials",

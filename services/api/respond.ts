@@ -1,24 +1,29 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
+import { JsonText } from "../../broker/json-text.ts";
 import { toProblem } from "../../lib/problem.ts";
 import { negotiateProblem, toXml, type Format } from "./representation.ts";
 
 /** Seconds after which a client may try again when something is away: about as long as a hand-over takes. */
 const RETRY_AFTER_SECONDS = 2;
 
-/** Sends `value` as the body, in the format that the client wants. */
+/** Sends `value`, which may be JSON already if that is the format, as the body in the format that the client wants. */
 export function sendBody(
   response: ServerResponse,
   status: number,
   value: object,
   { format, xmlRoot }: { format: Format; xmlRoot: string },
 ): void {
-  const body = format === "json" ? JSON.stringify(value) : toXml(xmlRoot, value);
+  const body = format === "json" ? toJson(value) : toXml(xmlRoot, value);
   response.setHeader(
     "Content-Type",
     format === "json" ? "application/json; charset=utf-8" : "application/xml",
   );
   finish(response, status, body);
+}
+
+function toJson(value: object): string | Buffer {
+  return value instanceof JsonText ? value.bytes : JSON.stringify(value);
 }
 
 export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
@@ -61,7 +66,7 @@ export function pathOf(request: IncomingMessage): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
-function finish(response: ServerResponse, status: number, body: string): void {
+function finish(response: ServerResponse, status: number, body: string | Buffer): void {
   response.statusCode = status;
   response.setHeader("Content-Length", Buffer.byteLength(body));
   response.end(body);

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import type { Principal } from "../../lib/principal.ts";
+import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
@@ -60,7 +61,7 @@ export function restHandler(
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
       const params = await readParameters(route, request);
-      const run = () => execute(broker, route, request, params);
+      const run = () => execute(broker, route, request, { params, format });
       const { result, meta } = limits
         ? await limits.guardPassword(response, { action, params, principal }, run)
         : await run();
@@ -94,9 +95,13 @@ async function execute(
   broker: ServiceBroker,
   route: RestRoute,
   request: GatewayRequest,
-  params: Record<string, unknown>,
+  { params, format }: { params: Record<string, unknown>; format: Format },
 ): Promise<{ result: unknown; meta: ResponseMeta }> {
   const options = callingOptions(request, route.method === "GET");
+  // The gateway itself looks at nothing else of a page.
+  if (route.representation?.kind === "page" && format === "json") {
+    options.headers = { ...options.headers, [JSON_TEXT_HEADER]: "nextCursor" };
+  }
   const call = broker.call(route.action, params, options) as Promise<unknown> & {
     ctx?: Context<unknown, ResponseMeta>;
   };
@@ -141,7 +146,7 @@ function sendResult({ route, format, request, response, result, meta }: Success)
   response.appendHeader("Vary", "Accept");
   // Kept by clients only to be checked again with its ETag.
   response.setHeader("Cache-Control", "private, no-cache");
-  if (representation.kind === "page") setLinks(request, response, result as { nextCursor: string | null });
+  if (representation.kind === "page") setLinks(request, response, nextCursorOf(result));
   if (representation.kind === "resource") {
     const tag = entityTag((result as { version: number }).version, format);
     response.setHeader("ETag", tag);
@@ -154,12 +159,14 @@ function sendResult({ route, format, request, response, result, meta }: Success)
   sendBody(response, status, result as object, { format, xmlRoot: representation.xmlRoot });
 }
 
+function nextCursorOf(page: unknown): string | null {
+  return page instanceof JsonText
+    ? (page.member as string | null)
+    : (page as { nextCursor: string | null }).nextCursor;
+}
+
 /** Links to the first and the next page (RFC 8288), with the same filters. */
-function setLinks(
-  request: GatewayRequest,
-  response: ServerResponse,
-  page: { nextCursor: string | null },
-): void {
+function setLinks(request: GatewayRequest, response: ServerResponse, nextCursor: string | null): void {
   const [path = "", query] = request.originalUrl.split("?");
   const link = (relation: string, cursor?: string) => {
     const parameters = new URLSearchParams(query);
@@ -169,6 +176,6 @@ function setLinks(
     return `<${path}${text && `?${text}`}>; rel="${relation}"`;
   };
   const links = [link("first")];
-  if (page.nextCursor !== null) links.push(link("next", page.nextCursor));
+  if (nextCursor !== null) links.push(link("next", nextCursor));
   response.setHeader("Link", links.join(", "));
 }

@@ -74,6 +74,20 @@ describe("an error that crosses NATS", () => {
   );
 });
 
+describe("a page that crosses NATS", () => {
+  test("is to an HTTP client what it is to a sibling service", async () => {
+    await call(a, "users.create", newUser({ lastName: 'Ōe "data":' }));
+    await call(a, "users.create", newUser());
+    const page = await call(caller, "users.list", { limit: 1 });
+    const response = await client.get(`/api/v1/users?limit=1&cursor=${page.nextCursor}`);
+
+    expect(response.json).toEqual(
+      await call(caller, "users.list", { limit: 1, cursor: page.nextCursor ?? "" }),
+    );
+    expect(response.json).toMatchObject({ data: [{ lastName: 'Ōe "data":' }] });
+  });
+});
+
 describe("a user in the memory caches of two nodes", () => {
   test("is the changed one on both soon after a change on one", async () => {
     const user = await call(a, "users.create", newUser());

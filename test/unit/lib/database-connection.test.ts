@@ -20,7 +20,10 @@ describe("a timestamp of PostgreSQL", () => {
     const [min, max] = [new Date("1000-01-01T00:00:00Z"), new Date("9999-12-31T23:59:59.999Z")];
     fc.assert(
       fc.property(fc.date({ min, max, noInvalidDate: true }), (date) => {
-        const written = date.toISOString().replace("T", " ").replace(/\.?0*Z$/, "+00");
+        const written = date
+          .toISOString()
+          .replace("T", " ")
+          .replace(/\.?0*Z$/, "+00");
         expect(toIsoText(written)).toBe(date.toISOString());
       }),
     );
