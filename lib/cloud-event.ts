@@ -54,7 +54,8 @@ export type LoggedEvent = {
     actor: string;
     requestId: string;
     changedFields: readonly string[];
-    occurredAt: Date;
+    /** ISO 8601 in UTC. */
+    occurredAt: string;
   };
 }[DomainEventType];
 
@@ -73,7 +74,7 @@ export function toCloudEvent(event: LoggedEvent): CloudEvent {
     source: DOMAIN_EVENTS[event.type].source,
     type: event.type,
     subject: event.subject,
-    time: event.occurredAt.toISOString(),
+    time: event.occurredAt,
     datacontenttype: "application/json",
     data: event.data,
     sequence: formatSequence(event.sequence),

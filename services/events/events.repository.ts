@@ -11,11 +11,9 @@ const READ_STATUS = {
     FROM events.relay`,
 };
 
-type StatusRow = Omit<EventsStatus, "leaderSince" | "streamMessages"> & { leaderSince: Date | null };
-
 /** What the database knows of the relay. */
 export async function readStatus(database: Database): Promise<Omit<EventsStatus, "streamMessages">> {
-  const [row] = await database.query<StatusRow>(READ_STATUS, []);
+  const [row] = await database.query<Omit<EventsStatus, "streamMessages">>(READ_STATUS, []);
   if (!row) throw new Error("The table events.relay has lost its row.");
-  return { ...row, leaderSince: row.leaderSince?.toISOString() ?? null };
+  return row;
 }
