@@ -57,6 +57,7 @@ export const ACTION_ACCESS = {
 
   "events.health": SERVICES_ONLY,
   "events.list": adminOr("events:read"),
+  "events.replay": SERVICES_ONLY,
   "events.status": SERVICES_ONLY,
 
   "users.health": SERVICES_ONLY,

@@ -116,6 +116,17 @@ const schema = z.object({
   IDEMPOTENCY_TTL_HOURS: wholeNumber(1, 720)
     .prefault("24")
     .describe("How long the result of a write is kept under its Idempotency-Key."),
+  EVENT_LOG_RETENTION_DAYS: wholeNumber(1, 3650)
+    .prefault("30")
+    .describe(
+      "How long events are kept in the log and in the stream. Unpublished ones are kept until they are.",
+    ),
+  EVENTS_STREAM_REPLICAS: wholeNumber(1, 5)
+    .prefault("1")
+    .describe("Servers of a NATS cluster that keep the stream of events: 1, 3 or 5."),
+  EVENTS_POLL_INTERVAL_MS: milliseconds(10, 60_000)
+    .prefault("1000")
+    .describe("How often the relay looks for events of which it was not told."),
   START_DEADLINE_MS: milliseconds(1000, 300_000)
     .prefault("30000")
     .describe(

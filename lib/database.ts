@@ -1,4 +1,4 @@
-import pg from "pg";
+import pg, { type ClientConfig } from "pg";
 import { parse } from "pg-connection-string";
 import type { Logger } from "pino";
 import { Sequelize } from "sequelize";
@@ -35,9 +35,11 @@ export class Database {
   #replicas: Replica[];
   #next = 0;
   #log: Logger;
+  #config: DatabaseConfig;
 
   constructor(config: DatabaseConfig, log: Logger) {
     this.#log = log;
+    this.#config = config;
     this.primary = createPool(config.DATABASE_URL, config);
     this.#replicas = config.DATABASE_REPLICA_URLS.map((url, index) => ({
       sequelize: createPool(url, config),
@@ -78,6 +80,22 @@ export class Database {
   /** Runs `work` in a transaction on the primary. */
   transaction<T>(work: (transaction: DatabaseTransaction) => Promise<T>): Promise<T> {
     return DatabaseTransaction.run(this.primary, work);
+  }
+
+  /**
+   * Opens a connection to the primary outside the pool, for what belongs to a session: advisory locks, LISTEN. A
+   * statement need not wait for the one before. Whoever opens it listens to its event `error`, and ends it.
+   */
+  async openSession(): Promise<pg.Client> {
+    const { DATABASE_URL: connectionString } = this.#config;
+    const client = new pg.Client({ connectionString, ...connectionOptions(this.#config) });
+    try {
+      await client.connect();
+      return Object.assign(client, { pipeline: true });
+    } catch (error) {
+      client.connection.stream.destroy();
+      throw error;
+    }
   }
 
   #nextReplica(): Replica | undefined {
@@ -138,17 +156,23 @@ function createPool(url: string, config: DatabaseConfig): Sequelize {
     // A failed connect is retried by the request, not by the pool, which would hold everyone waiting for it.
     retry: { max: 0 },
     hooks: { beforeDisconnect: limitGoodbye },
-    dialectOptions: {
-      application_name: `rollcall ${config.NODE_ID}`,
-      keepAlive: true,
-      ...(ssl !== undefined && { ssl }),
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      statement_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS,
-      // A frozen server does not keep its own timeout.
-      query_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS + 250,
-      idle_in_transaction_session_timeout: config.DATABASE_STATEMENT_TIMEOUT_MS,
-    },
+    dialectOptions: { ...connectionOptions(config), ...(ssl !== undefined && { ssl }) },
   });
+}
+
+function connectionOptions({
+  NODE_ID,
+  DATABASE_STATEMENT_TIMEOUT_MS: statementMs,
+}: DatabaseConfig): ClientConfig {
+  return {
+    application_name: `rollcall ${NODE_ID}`,
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: statementMs,
+    // A frozen server does not keep its own timeout.
+    query_timeout: statementMs + 250,
+    idle_in_transaction_session_timeout: statementMs,
+  };
 }
 
 /** Checks through a connection of its own: a pool that is merely busy must not look like a dead server. */

@@ -6,6 +6,7 @@ import type { ActionName, ActionParams } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
 import { actorOf, type PrincipalMeta } from "../lib/principal.ts";
+import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
 import { createPurge } from "./unit-of-work.purge.ts";
 import {
   claim,
@@ -60,6 +61,7 @@ interface WorkMeta extends PrincipalMeta {
  */
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
   const purge = createPurge(options.database);
+  const wakeRelay = createRelayWakeup(options.database);
   return {
     started: () => purge.start(),
     stopped: () => purge.stop(),
@@ -72,21 +74,21 @@ export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSche
     },
     methods: {
       unitOfWork<Result>(ctx: Context, change: (work: Work) => Promise<Outcome<Result>>): Promise<Result> {
-        return runUnitOfWork(options, ctx as Context<unknown, WorkMeta>, change);
+        return runUnitOfWork({ ...options, wakeRelay }, ctx as Context<unknown, WorkMeta>, change);
       },
     },
   };
 }
 
 async function runUnitOfWork<Result>(
-  { database, idempotencyTtlHours, cachedReads }: UnitOfWorkOptions,
+  { database, idempotencyTtlHours, cachedReads, wakeRelay }: UnitOfWorkOptions & { wakeRelay: () => void },
   ctx: Context<unknown, WorkMeta>,
   change: (work: Work) => Promise<Outcome<Result>>,
 ): Promise<Result> {
   refuseWhenLate(ctx);
   const request = requestOf(ctx);
   try {
-    const { subject, result, isNew } = await database.transaction(async (transaction) => {
+    const { subject, result, isNew, hasEvents } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
       transaction.enlist(claimed);
       const work = new PendingWork(transaction);
@@ -100,8 +102,9 @@ async function runUnitOfWork<Result>(
       transaction.enlist(
         write(transaction, { request, requestId, outcome, events, now, idempotencyTtlHours }),
       );
-      return outcome;
+      return { ...outcome, hasEvents: events.length > 0 };
     });
+    if (hasEvents) wakeRelay();
     if (!isNew) await invalidate(ctx.broker, cachedReads(subject));
     return result;
   } catch (error) {

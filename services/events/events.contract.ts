@@ -33,6 +33,12 @@ export interface EventPage {
   lastSequence: number;
 }
 
+/** Sequence numbers of the first and the last event that are published again. */
+export interface Replay {
+  from: number;
+  to: number;
+}
+
 /** Actions of the events service. */
 export interface EventsActions {
   "events.health": { params: Record<string, never>; result: HealthReport };
@@ -43,6 +49,11 @@ export interface EventsActions {
    */
   "events.list": { params: Partial<ListEvents>; result: EventPage };
   "events.status": { params: Record<string, never>; result: EventsStatus };
+  /**
+   * Makes the relay publish again, from a sequence number on, what it has published: for consumers of a stream that was
+   * lost. The ids of the events stay the same. Null when nothing of it was published yet, or is left in the log.
+   */
+  "events.replay": { params: Infer<typeof replayParams>; result: Replay | null };
 }
 
 /** Transient events of the events service. */
@@ -74,3 +85,8 @@ export const listEventsParams = {
 } as const;
 
 export type ListEvents = Infer<typeof listEventsParams>;
+
+export const replayParams = {
+  $$strict: true,
+  from: { type: "number", integer: true, min: 1, max: Number.MAX_SAFE_INTEGER },
+} as const;

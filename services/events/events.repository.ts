@@ -1,5 +1,148 @@
-import type { Database } from "../../lib/database.ts";
-import type { EventsStatus } from "./events.contract.ts";
+import type pg from "pg";
+import { LOGGED_EVENT_COLUMNS, type LoggedEvent } from "../../lib/cloud-event.ts";
+import type { Statement } from "../../lib/database-connection.ts";
+import type { EventsStatus, Replay } from "./events.contract.ts";
+
+/** What statements are run on: the pool, or the session of the leader. */
+interface Connection {
+  query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]>;
+}
+
+/** Told to whoever listens when the log has grown; the payload is its last number. */
+const LOG_CHANNEL = "events_log";
+
+const BEGIN_TERM = { text: "UPDATE events.relay SET leader = $1, leader_since = now()" };
+
+/** Writes down who leads. Only for the leader. */
+export async function beginTerm(leader: Connection, nodeId: string): Promise<void> {
+  await leader.query(BEGIN_TERM, [nodeId]);
+}
+
+// Numbered in the order of writing, which for one subject is the order of commits. A row that was committed late, with a
+// lower position than others before it, gets the next number like any other.
+const MOVE = {
+  name: "events.move",
+  text: `
+    WITH taken AS (
+      DELETE FROM events.outbox
+      WHERE position = ANY (ARRAY(SELECT position FROM events.outbox ORDER BY position LIMIT $1))
+      RETURNING *
+    ), numbered AS (
+      UPDATE events.relay SET head = head + taken.count FROM (SELECT count(*) FROM taken) AS taken
+      WHERE taken.count > 0
+      RETURNING head, taken.count
+    ), appended AS (
+      INSERT INTO events.log
+        (sequence, id, type, subject, data, actor, request_id, changed_fields, occurred_at)
+      SELECT head - count + row_number() OVER (ORDER BY position),
+        id, type, subject, data, actor, request_id, changed_fields, occurred_at
+      FROM taken, numbered
+    )
+    SELECT head::float8, count::float8, pg_notify('${LOG_CHANNEL}', head::text) FROM numbered`,
+};
+
+/** Rows that were moved: how many, and the number of the last. */
+export interface Moved {
+  head: number;
+  count: number;
+}
+
+/** Moves the next rows of the outbox to the end of the log, in one transaction. Only for the leader. */
+export async function moveToLog(leader: Connection, limit: number): Promise<Moved | undefined> {
+  const [moved] = await leader.query<Moved & pg.QueryResultRow>(MOVE, [limit]);
+  return moved;
+}
+
+/** An event of the log on its way to the stream. */
+export type UnpublishedEvent = LoggedEvent & {
+  /** How often it was replayed; 0 when it is published for the first time. */
+  replay: number;
+};
+
+/** The next events to be published, and the state that they were found in. */
+export interface Unpublished {
+  published: number;
+  replays: number;
+  events: UnpublishedEvent[];
+}
+
+const READ_UNPUBLISHED = {
+  name: "events.read-unpublished",
+  text: `
+    WITH relay AS MATERIALIZED (SELECT published, replays, replay_until FROM events.relay)
+    SELECT ${LOGGED_EVENT_COLUMNS},
+      CASE WHEN sequence <= (SELECT replay_until FROM relay) THEN (SELECT replays FROM relay) ELSE 0 END AS replay,
+      (SELECT published FROM relay)::float8 AS "stateOfPublished", (SELECT replays FROM relay) AS "stateOfReplays"
+    FROM events.log
+    WHERE sequence > (SELECT published FROM relay)
+    ORDER BY log.sequence LIMIT $1`,
+};
+
+/** The events above the last one that the stream has confirmed. */
+export async function readUnpublished(connection: Connection, limit: number): Promise<Unpublished> {
+  const rows = await connection.query<
+    UnpublishedEvent & { stateOfPublished: number; stateOfReplays: number }
+  >(READ_UNPUBLISHED, [limit]);
+  const { stateOfPublished: published = 0, stateOfReplays: replays = 0 } = rows[0] ?? {};
+  return { published, replays, events: rows };
+}
+
+const ADVANCE = {
+  name: "events.advance",
+  text: "UPDATE events.relay SET published = $1 WHERE published = $2 AND replays = $3",
+};
+
+/**
+ * Notes that everything up to `published` is confirmed; not when a replay has set the relay back meanwhile. Only for
+ * the leader.
+ */
+export async function advancePublished(
+  leader: Connection,
+  from: Unpublished,
+  published: number,
+): Promise<void> {
+  await leader.query(ADVANCE, [published, from.published, from.replays]);
+}
+
+const REPLAY = {
+  text: `
+    WITH oldest AS (SELECT min(sequence) AS sequence FROM events.log)
+    UPDATE events.relay SET published = greatest($1, oldest.sequence) - 1, replays = replays + 1,
+      replay_until = greatest(replay_until, published)
+    FROM oldest WHERE oldest.sequence IS NOT NULL AND published >= greatest($1, oldest.sequence)
+    RETURNING (relay.published + 1)::float8 AS from, relay.replay_until::float8 AS to,
+      pg_notify('events_outbox', '')`,
+};
+
+/** Makes the relay publish again what it has published from this number on. */
+export async function replay(connection: Connection, from: number): Promise<Replay | null> {
+  const [range] = await connection.query<{ from: number; to: number }>(REPLAY, [from]);
+  return range ? { from: range.from, to: range.to } : null;
+}
+
+const DELETE_OLD = {
+  text: `
+    WITH oldest AS (SELECT sequence, occurred_at FROM events.log ORDER BY sequence LIMIT $1)
+    DELETE FROM events.log USING oldest, events.relay
+    WHERE log.sequence = oldest.sequence
+      AND log.sequence <= CASE WHEN $2 THEN relay.published ELSE relay.head END
+      AND log.sequence < coalesce(
+        (SELECT min(sequence) FROM oldest WHERE occurred_at > now() - make_interval(days => $3)), relay.head + 1)
+    RETURNING 1`,
+};
+
+/**
+ * Deletes up to `limit` events from the start of the log, so that it never has a gap: those older than `days`, up to the
+ * first that is not and, where events are published, up to the first that is not published.
+ *
+ * @returns how many were deleted
+ */
+export async function deleteOldEvents(
+  connection: Connection,
+  { limit, days, isPublished }: { limit: number; days: number; isPublished: boolean },
+): Promise<number> {
+  return (await connection.query(DELETE_OLD, [limit, isPublished, days])).length;
+}
 
 const READ_STATUS = {
   name: "events.status",
@@ -12,8 +155,8 @@ const READ_STATUS = {
 };
 
 /** What the database knows of the relay. */
-export async function readStatus(database: Database): Promise<Omit<EventsStatus, "streamMessages">> {
-  const [row] = await database.query<Omit<EventsStatus, "streamMessages">>(READ_STATUS, []);
+export async function readStatus(connection: Connection): Promise<Omit<EventsStatus, "streamMessages">> {
+  const [row] = await connection.query<Omit<EventsStatus, "streamMessages">>(READ_STATUS, []);
   if (!row) throw new Error("The table events.relay has lost its row.");
   return row;
 }

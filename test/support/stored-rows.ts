@@ -2,7 +2,7 @@ import type { DomainEventMap } from "../../lib/contracts.ts";
 import type { User } from "../../services/users/users.contract.ts";
 import type { TestNodes } from "./test-nodes.ts";
 
-/** A row of the outbox. */
+/** A row of the outbox or of the log. */
 export interface StoredEvent {
   readonly type: keyof DomainEventMap;
   readonly subject: string;
@@ -13,15 +13,19 @@ export interface StoredEvent {
   readonly occurredAt: Date;
 }
 
-/** The events about one resource, or all events, in the order in which they were written. */
+/** The events about one resource, or all events, in the order in which they were written, moved to the log or not. */
 export function storedEvents({ sql }: Pick<TestNodes, "sql">, subject?: string): Promise<StoredEvent[]> {
   return sql<StoredEvent>(
     `SELECT type, subject, data, actor, request_id AS "requestId", changed_fields AS "changedFields",
             occurred_at AS "occurredAt"
-     FROM events.outbox WHERE $1::uuid IS NULL OR subject = $1 ORDER BY position`,
+     FROM (SELECT sequence, NULL AS position, ${EVENT_COLUMNS} FROM events.log
+           UNION ALL SELECT NULL, position, ${EVENT_COLUMNS} FROM events.outbox) AS stored
+     WHERE $1::uuid IS NULL OR subject = $1 ORDER BY sequence NULLS LAST, position`,
     [subject],
   );
 }
+
+const EVENT_COLUMNS = "type, subject, data, actor, request_id, changed_fields, occurred_at";
 
 /** The users whose address contains `part`, as a caller would see them, deleted ones too. */
 export async function storedUsers({ sql }: Pick<TestNodes, "sql">, part: string): Promise<User[]> {

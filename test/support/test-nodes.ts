@@ -46,7 +46,10 @@ const BLOCKED = `SELECT count(*)::integer AS blocked FROM pg_stat_activity
 
 /** @param ownDatabase instead of one on the PostgreSQL of the run; it is dropped in the end */
 export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNodes> {
-  const [database, nats] = await Promise.all([ownDatabase ?? createTestDatabase(), startNats()]);
+  const [database, nats] = await Promise.all([
+    ownDatabase ?? createTestDatabase(),
+    startNats({ jetStream: true }),
+  ]);
   const client = new pg.Client(database.url);
   await client.connect();
   const nodes: RunningNode[] = [];

@@ -40,6 +40,9 @@ const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]]
   CACHE_TTL_SECONDS: ["86400", 86_400],
   REQUEST_TIMEOUT_MS: ["5000", 5000],
   IDEMPOTENCY_TTL_HOURS: ["48", 48],
+  EVENT_LOG_RETENTION_DAYS: ["90", 90],
+  EVENTS_STREAM_REPLICAS: ["3", 3],
+  EVENTS_POLL_INTERVAL_MS: ["250", 250],
   START_DEADLINE_MS: ["5000", 5000],
   STOP_DEADLINE_MS: ["20000", 20_000],
   DRAIN_DELAY_MS: ["0", 0],
@@ -109,6 +112,9 @@ describe("the defaults", () => {
       CACHE_TTL_SECONDS: 60,
       REQUEST_TIMEOUT_MS: 4000,
       IDEMPOTENCY_TTL_HOURS: 24,
+      EVENT_LOG_RETENTION_DAYS: 30,
+      EVENTS_STREAM_REPLICAS: 1,
+      EVENTS_POLL_INTERVAL_MS: 1000,
       START_DEADLINE_MS: 30_000,
       STOP_DEADLINE_MS: 15_000,
       DRAIN_DELAY_MS: 1000,
@@ -336,7 +342,7 @@ describe("the environment", () => {
 
   test("is not read while modules are loaded", async () => {
     // Programs do something as soon as they are loaded; all else must not.
-    const modules = sources.filter((path) => !/^bootstrap\/(?:start|migrate-command)\.ts$/.test(path));
+    const modules = sources.filter((path) => !/^bootstrap\/(?:start|[a-z]+-command)\.ts$/.test(path));
     const script = `
       const names = new Set(${JSON.stringify(SETTINGS.flatMap((name) => [name, `${name}_FILE`]))});
       const read = [];

@@ -89,6 +89,7 @@ describe("every action", () => {
       "events.health": true,
       "events.list": true,
       "events.status": true,
+      "events.replay": true,
     };
     expect(new Set(all.keys())).toEqual(new Set(Object.keys(ofContract)));
     expect(names(all, ({ cache }) => Boolean(cache))).toEqual(["users.get"]);

@@ -1,0 +1,161 @@
+import {
+  DiscardPolicy,
+  nanos,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamManager,
+  type NatsConnection,
+  type StreamConfig,
+} from "nats";
+import { toCloudEvent } from "../../lib/cloud-event.ts";
+import type { UnpublishedEvent } from "./events.repository.ts";
+
+const STREAM = "EVENTS";
+
+/** How long the stream remembers message ids: an event that is sent again within it is stored once. */
+const DUPLICATE_WINDOW_MS = 5 * 60_000;
+
+/** Below the timeout of a call, since the status of the stream is part of an answer. */
+const TIMEOUT_MS = 2000;
+
+/** How often it is looked whether the stream is still there, while nothing is published. */
+const CHECK_INTERVAL_MS = 5000;
+
+const DAY_MS = 86_400_000;
+
+interface EventStreamOptions {
+  /** The connection of the node, when there is one. */
+  connection: () => NatsConnection | null;
+  /** Whether that connection works. */
+  isUp: () => boolean;
+  replicas: number;
+  retentionDays: number;
+}
+
+/** What became of a list of events. */
+export interface PublishResult {
+  /** So many from the start are confirmed. */
+  confirmed: number;
+  /** Why the next one is not. */
+  error?: unknown;
+}
+
+/** The JetStream stream `EVENTS`: one message for each event, under `events.<type>.<subject id>`. */
+export class EventStream {
+  readonly #options: EventStreamOptions;
+  #checkedAt = -Infinity;
+
+  constructor(options: EventStreamOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Publishes events in the order of each subject: an event is sent when the one before it, of its subject, is confirmed.
+   * Events of different subjects are under way together. After an error nothing more is sent.
+   *
+   * @param mayPublish asked before each event is sent
+   */
+  async publish(events: readonly UnpublishedEvent[], mayPublish: () => boolean): Promise<PublishResult> {
+    try {
+      await this.#ensure();
+    } catch (error) {
+      return { confirmed: 0, error };
+    }
+    let failure: unknown;
+    const fail = (error: unknown): void => void (failure ??= error);
+    const stream = this.#connect().jetstream({ timeout: TIMEOUT_MS });
+    const lastOf = new Map<string, Promise<unknown>>();
+    const publishing = events.map((event) => {
+      const send = async (): Promise<void> => {
+        if (failure !== undefined) throw failure as Error;
+        if (!mayPublish()) throw new Error("This node is not the leader any more.");
+        await stream.publish(`events.${event.type}.${event.subject}`, encode(event), {
+          msgID: messageId(event),
+        });
+      };
+      const before = lastOf.get(event.subject);
+      const published = before ? before.then(send) : send();
+      published.catch(fail);
+      lastOf.set(event.subject, published);
+      return published;
+    });
+    const results = await Promise.allSettled(publishing);
+    const firstFailed = results.findIndex(({ status }) => status === "rejected");
+    if (firstFailed === -1) return { confirmed: events.length };
+    // It may be that the stream is gone.
+    this.#checkedAt = -Infinity;
+    return { confirmed: firstFailed, error: failure };
+  }
+
+  /** How many messages the stream has; null when it cannot be asked. */
+  async countMessages(): Promise<number | null> {
+    try {
+      const manager = await this.#manager();
+      return (await manager.streams.info(STREAM)).state.messages;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Makes the stream, or changes it to what the settings say, unless it was just seen to be right. */
+  async #ensure(): Promise<void> {
+    if (performance.now() < this.#checkedAt + CHECK_INTERVAL_MS) {
+      this.#connect();
+      return;
+    }
+    const manager = await this.#manager();
+    const wanted = this.#config();
+    const current = await findStream(manager);
+    if (!current) await manager.streams.add(wanted);
+    else if (differs(current, wanted)) await manager.streams.update(STREAM, { ...current, ...wanted });
+    this.#checkedAt = performance.now();
+  }
+
+  #config(): Partial<StreamConfig> & Pick<StreamConfig, "name"> {
+    const { replicas, retentionDays } = this.#options;
+    return {
+      name: STREAM,
+      subjects: ["events.>"],
+      storage: StorageType.File,
+      retention: RetentionPolicy.Limits,
+      discard: DiscardPolicy.Old,
+      num_replicas: replicas,
+      max_age: nanos(retentionDays * DAY_MS),
+      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    };
+  }
+
+  #manager(): Promise<JetStreamManager> {
+    return this.#connect().jetstreamManager({ checkAPI: false, timeout: TIMEOUT_MS });
+  }
+
+  /** @throws Error while the connection does not work: what is published then would be sent at any later time */
+  #connect(): NatsConnection {
+    const connection = this.#options.connection();
+    if (!connection || !this.#options.isUp()) throw new Error("NATS cannot be reached.");
+    return connection;
+  }
+}
+
+const encode = (event: UnpublishedEvent): Buffer => Buffer.from(JSON.stringify(toCloudEvent(event)));
+
+/** A replay needs other ids than before, or the stream would take its messages for duplicates. */
+function messageId({ id, replay }: UnpublishedEvent): string {
+  return replay === 0 ? id : `${id}:${replay}`;
+}
+
+const NOT_FOUND = "404";
+
+async function findStream(manager: JetStreamManager): Promise<StreamConfig | undefined> {
+  try {
+    return (await manager.streams.info(STREAM)).config;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === NOT_FOUND) return undefined;
+    throw error;
+  }
+}
+
+function differs(current: StreamConfig, wanted: Partial<StreamConfig>): boolean {
+  const keys = Object.keys(wanted) as (keyof StreamConfig)[];
+  return keys.some((key) => JSON.stringify(current[key]) !== JSON.stringify(wanted[key]));
+}
