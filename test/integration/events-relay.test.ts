@@ -7,7 +7,7 @@ import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
 import { readStream, sequencesOf, versionsBySubject, type StreamReader } from "../support/event-stream.ts";
 import { metricsPortOf } from "../support/metrics-port.ts";
-import { APPEND_EVENTS, appendEvents, relayState } from "../support/outbox-rows.ts";
+import { APPEND_EVENTS, appendEvents, relayState, untilAllPublished } from "../support/outbox-rows.ts";
 import { newUser } from "../support/rest-client.ts";
 import { runRollcall } from "../support/rollcall-process.ts";
 import { refuseEventsOf, storedEvents } from "../support/stored-rows.ts";
@@ -33,17 +33,7 @@ beforeAll(async () => {
 
 afterAll(() => nodes.stop());
 
-/** Waits until everything that was committed is confirmed by the stream. */
-async function untilPublished(): Promise<void> {
-  const isDone = async (): Promise<boolean> => {
-    const { head, published } = await relayState(nodes);
-    const { pending } = await nodes.sqlOne<{ pending: number }>(
-      "SELECT count(*)::integer AS pending FROM events.outbox",
-    );
-    return pending === 0 && head === published;
-  };
-  await waitFor(isDone, { description: "all events to be published", timeoutMs: 15_000 });
-}
+const untilPublished = () => untilAllPublished(nodes);
 
 /** Tells the relay, as a unit of work does. */
 const wakeRelay = () => nodes.sql("SELECT pg_notify('events_outbox', '')");

@@ -1,4 +1,5 @@
 import type { TestNodes } from "./test-nodes.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** The statement that writes events to the outbox past the product: `count` changes of each of some users. */
 export const APPEND_EVENTS = `
@@ -23,4 +24,19 @@ export function relayState({ sqlOne }: Pick<TestNodes, "sqlOne">): Promise<{
   leader: string | null;
 }> {
   return sqlOne("SELECT head::integer, published::integer, leader FROM events.relay");
+}
+
+/** Waits until everything that was committed is confirmed by the stream. */
+export async function untilAllPublished(
+  { sqlOne }: Pick<TestNodes, "sqlOne">,
+  timeoutMs = 15_000,
+): Promise<void> {
+  // One statement: between two, an event could be moved from where the second looks to where the first has looked.
+  const isDone = async (): Promise<boolean> => {
+    const { done } = await sqlOne<{ done: boolean }>(
+      "SELECT head = published AND NOT EXISTS (SELECT FROM events.outbox) AS done FROM events.relay",
+    );
+    return done;
+  };
+  await waitFor(isDone, { description: "all events to be published", timeoutMs });
 }
