@@ -53,12 +53,12 @@ async function readAll(connection: NatsConnection): Promise<StreamMessage[]> {
   const manager = await connection.jetstreamManager();
   const names = await manager.streams.names().next();
   if (!names.includes(STREAM)) return [];
-  const { state } = await manager.streams.info(STREAM);
   const messages: StreamMessage[] = [];
-  if (state.messages === 0) return messages;
+  if ((await manager.streams.info(STREAM)).state.messages === 0) return messages;
   const consumer = await connection.jetstream().consumers.get(STREAM);
-  for await (const message of await consumer.fetch({ max_messages: state.messages, expires: 2000 })) {
+  for await (const message of await consumer.consume()) {
     messages.push(toMessage(message));
+    if (message.info.pending === 0) break;
   }
   return messages;
 }
