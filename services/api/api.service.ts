@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import compression from "compression";
 import cors from "cors";
-import helmet from "helmet";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { CallingOptions, Service, ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
@@ -16,6 +15,7 @@ import { readRequestId } from "./request-parameters.ts";
 import { sendProblem } from "./respond.ts";
 import { restHandler, type GatewayRequest } from "./rest-handler.ts";
 import { REST_ROUTES, routesByPath } from "./routes.ts";
+import { securityHeaders } from "./security-headers.ts";
 
 /*
  * Owns the REST API: routes, representations, HTTP errors and the HTTP server. moleculer-web finds the route and gives
@@ -159,14 +159,6 @@ function ifAsked(header: "origin" | "accept-encoding", middleware: Middleware): 
     else middleware(request, response, next);
   };
 }
-
-/** For an API: its answers are no documents, so nothing may be loaded from or around them. */
-const securityHeaders = helmet({
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-  },
-});
 
 /** CORS for exactly these origins; others get no CORS headers, so browsers keep the answer from them. */
 function corsOf(origins: readonly string[]) {

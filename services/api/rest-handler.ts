@@ -168,14 +168,16 @@ function nextCursorOf(page: unknown): string | null {
 /** Links to the first and the next page (RFC 8288), with the same filters. */
 function setLinks(request: GatewayRequest, response: ServerResponse, nextCursor: string | null): void {
   const [path = "", query] = request.originalUrl.split("?");
-  const link = (relation: string, cursor?: string) => {
-    const parameters = new URLSearchParams(query);
-    parameters.delete("cursor");
-    if (cursor !== undefined) parameters.set("cursor", cursor);
+  const parameters = new URLSearchParams(query);
+  const link = (relation: string) => {
     const text = parameters.toString();
     return `<${path}${text && `?${text}`}>; rel="${relation}"`;
   };
+  parameters.delete("cursor");
   const links = [link("first")];
-  if (nextCursor !== null) links.push(link("next", nextCursor));
+  if (nextCursor !== null) {
+    parameters.set("cursor", nextCursor);
+    links.push(link("next"));
+  }
   response.setHeader("Link", links.join(", "));
 }

@@ -1,0 +1,29 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import helmet from "helmet";
+
+/** For an API: its answers are no documents, so nothing may be loaded from or around them. */
+const setSecurityHeaders = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  },
+});
+
+/** They are the same in every answer, so helmet, which makes them anew each time, is asked once. */
+const SECURITY_HEADERS = recordHeaders();
+
+/** Middleware that sets the headers with which browsers protect their users. */
+export function securityHeaders(_request: IncomingMessage, response: ServerResponse, next: () => void): void {
+  response.setHeaders(SECURITY_HEADERS);
+  next();
+}
+
+function recordHeaders(): Map<string, string> {
+  const headers = new Map<string, string>();
+  const recorder = {
+    setHeader: (name: string, value: string) => headers.set(name, value),
+    removeHeader: () => undefined,
+  };
+  setSecurityHeaders({} as IncomingMessage, recorder as unknown as ServerResponse, () => undefined);
+  return headers;
+}
