@@ -62,6 +62,8 @@ export const ACTION_ACCESS = {
 
   "users.health": SERVICES_ONLY,
   "users.create": { anyone: "sign-up", admins: true, scope: "users:write" },
+  "users.createAdmin": SERVICES_ONLY,
+  "users.findMissing": SERVICES_ONLY,
   "users.get": ownOr("users:read"),
   "users.getByEmail": adminOr("users:read"),
   "users.list": adminOr("users:read"),

@@ -2,9 +2,8 @@ import DbService from "moleculer-db";
 import SequelizeDbAdapter from "moleculer-db-adapter-sequelize";
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Model, ModelAttributes, ModelOptions, ModelStatic, Sequelize } from "sequelize";
-import { appError, isAppError } from "../broker/errors.ts";
 import type { Database } from "../lib/database.ts";
-import { isDatabaseError, isDatabaseUnavailable } from "../lib/database-errors.ts";
+import { DatabaseErrorsMixin } from "./database-errors.mixin.ts";
 
 /** What the mixin gives to `this` of a service. */
 export interface DatabaseMixinThis<Entity> {
@@ -30,24 +29,10 @@ export function DatabaseMixin<Row, Entity>(
   const { actions: _actions, ...lifecycle } = DbService as unknown as ServiceSchema;
   return {
     // The types of moleculer-db are of an older Moleculer; this is the one cast.
-    mixins: [lifecycle as Partial<ServiceSchema>],
+    mixins: [lifecycle as Partial<ServiceSchema>, DatabaseErrorsMixin],
     adapter: createAdapter(options),
     model: options.model,
-    hooks: {
-      error: {
-        "*": (_ctx: Context, error: Error) => {
-          throw translate(error);
-        },
-      },
-    },
   } as Partial<ServiceSchema>;
-}
-
-/** Keeps the SQL and the values that a database error carries out of logs and messages. */
-function translate(error: Error): Error {
-  if (isAppError(error)) return error;
-  if (isDatabaseUnavailable(error)) return appError("DATABASE_UNAVAILABLE", {}, error);
-  return isDatabaseError(error) ? appError("INTERNAL_ERROR", {}, error) : error;
 }
 
 /** The adapter's members that its own types do not have. */

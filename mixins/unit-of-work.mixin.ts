@@ -6,10 +6,11 @@ import type { ActionName, ActionParams } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
 import { actorOf, type PrincipalMeta } from "../lib/principal.ts";
+import { createSweep } from "../lib/sweep.ts";
 import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
-import { createPurge } from "./unit-of-work.purge.ts";
 import {
   claim,
+  deleteExpiredResults,
   findOutcome,
   forgetResultsAbout,
   isDone,
@@ -60,11 +61,11 @@ interface WorkMeta extends PrincipalMeta {
  * the broker's retries of writes safe.
  */
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
-  const purge = createPurge(options.database);
+  const sweep = createSweep(() => deleteExpiredResults(options.database));
   const wakeRelay = createRelayWakeup(options.database);
   return {
-    started: () => purge.start(),
-    stopped: () => purge.stop(),
+    started: async () => sweep.start(),
+    stopped: async () => sweep.stop(),
     events: {
       "cache-invalidated": {
         handler(ctx: Context<{ keys: string[] }>) {

@@ -70,15 +70,9 @@ export interface PublicKey {
   x: string;
 }
 
-/** Something that is no longer valid from now on: a session with its access tokens, an API key, whatever a user has. */
-export interface Revocation {
-  kind: "session" | "api-key" | "user";
-  id: string;
-}
-
-/** What was revoked since a point in time, and the ids of the keys that are valid now. */
+/** The sessions that ended since a point in time, and the ids of the keys that are valid now. */
 export interface RevocationReport {
-  revocations: Revocation[];
+  sessionIds: string[];
   /** `since` of the next question. ISO 8601, by the clock of the database. */
   until: string;
   keyIds: string[];
@@ -138,7 +132,7 @@ export const setPasswordParams = { $$strict: true, userId, password: newPassword
 export const checkApiKeyParams = { $$strict: true, key: { type: "string", min: 1, max: 200 } } as const;
 export const revocationsParams = {
   $$strict: true,
-  since: { type: "string", max: 40, optional: true },
+  since: { type: "string", pattern: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, optional: true },
 } as const;
 export const ofUserParams = { $$strict: true, userId } as const;
 
@@ -178,7 +172,7 @@ export interface AuthActions {
   "auth.keys": { params: Record<string, never>; result: { keys: PublicKey[] } };
   /** Internal. Without `since`: all that can still matter. */
   "auth.revocations": { params: Infer<typeof revocationsParams>; result: RevocationReport };
-  /** Internal. Ends everything that a user is logged in with: for a suspension or a deletion. */
+  /** Internal. Ends every session of a user: after it was suspended, deleted, or given another role. */
   "auth.endSessions": { params: Infer<typeof ofUserParams>; result: null };
   /** Internal. */
   "auth.exportUser": { params: Infer<typeof ofUserParams>; result: AuthExport };
@@ -186,7 +180,8 @@ export interface AuthActions {
   "auth.eraseUser": { params: Infer<typeof ofUserParams>; result: null };
 }
 
-/** Transient events: they make a revocation known within milliseconds; what gets lost is found by `auth.revocations`. */
+/** Transient events between nodes. */
 export interface AuthTransientEvents {
-  "auth-revoked": { revocations: Revocation[] };
+  /** These sessions have ended, and with them their access tokens. What gets lost is found by `auth.revocations`. */
+  "auth-revoked": { sessionIds: string[] };
 }

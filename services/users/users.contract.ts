@@ -122,6 +122,10 @@ export const updateUserParams = {
   /** Only an admin may give it, and only to somebody else: see the access table. */
   role: { type: "enum", values: ["user", "admin"], optional: true },
 } as const;
+export const findMissingUsersParams = {
+  $$strict: true,
+  ids: { type: "array", items: id, max: 100 },
+} as const;
 /** For actions that take nothing but the user and its expected version. */
 export const changeUserParams = { $$strict: true, id, expectedVersions } as const;
 export const listUsersParams = {
@@ -146,6 +150,10 @@ export interface UsersActions {
   "users.health": { params: Record<string, never>; result: HealthReport };
   /** @throws EMAIL_TAKEN */
   "users.create": { params: NewUser; result: User };
+  /** Internal: a user with the role admin. @throws EMAIL_TAKEN */
+  "users.createAdmin": { params: NewUser; result: User };
+  /** Internal: which of these ids no user has, not even a deleted one. */
+  "users.findMissing": { params: Infer<typeof findMissingUsersParams>; result: string[] };
   /** @throws USER_NOT_FOUND also for a deleted user */
   "users.get": { params: Infer<typeof getUserParams>; result: User };
   /** The user, not deleted, with this address in any letter case. @throws USER_NOT_FOUND */

@@ -1,6 +1,6 @@
 import { newId } from "../../lib/ids.ts";
 import { invalidField } from "../../broker/errors.ts";
-import type { ListUsers, NewUser, User, UserChanges } from "./users.contract.ts";
+import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
 import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
 
 /** How long a deleted user can be restored. */
@@ -53,14 +53,14 @@ export function toProfile(params: NewUser): Profile {
   return { email: normaliseEmail(params.email), firstName, lastName, nickname, country, bio };
 }
 
-export function createUser(params: NewUser, now: Date): UserRecord {
+export function createUser(params: NewUser, now: Date, role: UserRole = "user"): UserRecord {
   const createdAt = now.toISOString();
   return {
     ...toProfile(params),
     id: newId(),
     imageUrls: [],
     avatarUrl: null,
-    role: "user",
+    role,
     status: "active",
     version: 1,
     createdAt,

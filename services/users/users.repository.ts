@@ -70,6 +70,10 @@ const FIND_BY_EMAIL = {
   name: "users.find-by-email",
   text: `SELECT ${ROW} FROM users.users WHERE email = $1 AND deleted_at IS NULL`,
 };
+const FIND_MISSING = {
+  name: "users.find-missing",
+  text: "SELECT id FROM unnest($1::uuid[]) AS wanted (id) EXCEPT SELECT id FROM users.users",
+};
 const LOCK = { name: "users.lock", text: `SELECT ${ROW} FROM users.users WHERE id = $1 FOR UPDATE` };
 
 const INSERT = { name: "users.insert", text: `INSERT INTO users.users (${COLUMNS}) VALUES (${PARAMETERS})` };
@@ -122,6 +126,12 @@ export class UsersRepository {
   async findByEmail(email: string): Promise<UserRecord | null> {
     const [record] = await this.#database.query<UserRecord>(FIND_BY_EMAIL, [email]);
     return record ?? null;
+  }
+
+  /** Which of these ids no user has, not even a deleted one. */
+  async findMissing(ids: readonly string[]): Promise<string[]> {
+    const rows = await this.#database.query<{ id: string }>(FIND_MISSING, [ids]);
+    return rows.map(({ id }) => id);
   }
 
   /** Up to `limit` users after `after`, from a replica unless `fresh`. */

@@ -21,6 +21,7 @@ import { positionOf, UsersRepository } from "./users.repository.ts";
 type Settings = { idField: string };
 
 interface Methods extends UnitOfWorkMethods {
+  createUser(ctx: Context<contract.NewUser>, role: contract.UserRole): Promise<contract.User>;
   /** Locks the user, applies `change` and records what it did. When nothing differs, nothing is written. */
   changeUser(
     ctx: Context<{ id: string; expectedVersions?: number[] }>,
@@ -65,14 +66,24 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         params: contract.createUserParams,
         idempotent: true,
         handler(ctx: Params<"users.create">) {
-          return this.unitOfWork(ctx, async (work) => {
-            const record = domain.createUser(ctx.params, work.now);
-            work.transaction.enlist(this.repository.insert(record, work.transaction));
-            const result = domain.toUser(record);
-            const changedFields = Object.keys(domain.toProfile(ctx.params));
-            work.record({ type: "user-created_v1", data: result, changedFields });
-            return { subject: record.id, result, isNew: true };
-          });
+          return this.createUser(ctx, "user");
+        },
+      },
+
+      createAdmin: {
+        visibility: "public",
+        params: contract.createUserParams,
+        idempotent: true,
+        handler(ctx: Params<"users.createAdmin">) {
+          return this.createUser(ctx, "admin");
+        },
+      },
+
+      findMissing: {
+        visibility: "public",
+        params: contract.findMissingUsersParams,
+        handler(ctx: Params<"users.findMissing">) {
+          return this.repository.findMissing(ctx.params.ids);
         },
       },
 
@@ -197,6 +208,17 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     },
 
     methods: {
+      createUser(this: UsersService, ctx: Context<contract.NewUser>, role: contract.UserRole) {
+        return this.unitOfWork(ctx, async (work) => {
+          const record = domain.createUser(ctx.params, work.now, role);
+          work.transaction.enlist(this.repository.insert(record, work.transaction));
+          const result = domain.toUser(record);
+          const changedFields = Object.keys(domain.toProfile(ctx.params));
+          work.record({ type: "user-created_v1", data: result, changedFields });
+          return { subject: record.id, result, isNew: true };
+        });
+      },
+
       changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
         return this.unitOfWork(ctx, async (work) => {
           const current = await this.repository.lock(ctx.params.id, work.transaction);

@@ -1,0 +1,35 @@
+import { argon2Sync } from "node:crypto";
+import { setPriority } from "node:os";
+import { parentPort } from "node:worker_threads";
+import type { HashParameters } from "./password-hash.ts";
+
+/*
+ * The thread that hashes passwords, one at a time. It is a thread of its own, so that it takes none of those that Node
+ * reads files and resolves names with, and so that it can stand back: while all cores are busy, requests go first.
+ */
+
+/** What the thread is asked. */
+export interface HashJob {
+  password: string;
+  salt: Uint8Array;
+  parameters: HashParameters;
+  hashBytes: number;
+}
+
+/** Gets about a tenth of what a thread of normal priority gets. */
+const NICE = 10;
+
+// On Linux this is the priority of the calling thread; elsewhere it would be that of the whole process.
+if (process.platform === "linux") setPriority(NICE);
+
+parentPort?.on("message", ({ password, salt, parameters, hashBytes }: HashJob) => {
+  const hash = argon2Sync("argon2id", {
+    message: password,
+    nonce: salt,
+    memory: parameters.memoryKiB,
+    passes: parameters.passes,
+    parallelism: parameters.parallelism,
+    tagLength: hashBytes,
+  });
+  parentPort?.postMessage(hash);
+});
