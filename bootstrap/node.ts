@@ -11,6 +11,8 @@ export interface Node {
   readonly log: Logger;
   /** The configured SECRET, or the one kept in DATA_DIR. */
   readonly secret: string;
+  /** AUTH_KEYS, or the one kept in DATA_DIR; none on a node that does not run auth. */
+  readonly authKeys: readonly string[];
   /** Everything that the node itself depends on, by name. */
   readonly monitors: ReadonlyMap<string, DependencyMonitor>;
   /** Undefined when the node has no METRICS_PORT. */

@@ -23,6 +23,10 @@ const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
     usesDatabase: true,
     load: async () => (await import("../services/users/users.service.ts")).createUsersService,
   },
+  auth: {
+    usesDatabase: true,
+    load: async () => (await import("../services/auth/auth.service.ts")).createAuthService,
+  },
   events: {
     usesDatabase: true,
     load: async () => (await import("../services/events/events.service.ts")).createEventsService,
@@ -134,7 +138,8 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
     databaseUrl !== undefined && usesDatabase(config)
       ? await connectDatabase(startup, databaseUrl)
       : undefined;
-  const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR));
+  const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR, "secret"));
+  const authKeys = config.SERVICES.includes("auth") ? await readAuthKeys(config) : [];
 
   const { METRICS_PORT } = config;
   const metrics = METRICS_PORT === undefined ? undefined : await createMetrics(config.NODE_ID, database);
@@ -142,6 +147,7 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
     config,
     log,
     secret,
+    authKeys,
     monitors,
     metrics,
     redis: config.REDIS_URL
@@ -154,6 +160,11 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
     },
   };
   return startBroker(startup, node);
+}
+
+/** Those of the file are written as in the setting: a second one, for a rotation, is added by hand. */
+async function readAuthKeys({ AUTH_KEYS, DATA_DIR }: Config): Promise<readonly string[]> {
+  return AUTH_KEYS ?? (await readOrCreateSecret(DATA_DIR, "auth-keys")).trim().split(",");
 }
 
 function usesDatabase({ SERVICES: names }: Config): boolean {

@@ -3,9 +3,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StartupError } from "../lib/startup-error.ts";
 
-/** Reads the secret that is kept with the data of a node without SECRET; makes it the first time. */
-export async function readOrCreateSecret(dataDir: string): Promise<string> {
-  const path = join(dataDir, "secret");
+/**
+ * Reads a secret that is kept with the data of a node that is not given one; makes it the first time, of 32 bytes in
+ * hexadecimal.
+ */
+export async function readOrCreateSecret(dataDir: string, name: string): Promise<string> {
+  const path = join(dataDir, name);
   try {
     await mkdir(dataDir, { recursive: true });
     await writeFile(path, randomBytes(32).toString("hex"), { flag: "wx", mode: 0o600 });

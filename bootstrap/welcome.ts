@@ -1,5 +1,6 @@
 import type { Server } from "node:http";
 import type { Config } from "../lib/config.ts";
+import type { FirstAdmin } from "../services/auth/first-admin.ts";
 import type { RunningNode } from "./running-node.ts";
 
 /** Tells a person at a terminal where the gateway is, how to try it and how to stop it. */
@@ -14,9 +15,17 @@ Rollcall is ready at ${address}
        -d '{"email":"ada@example.com","firstName":"Ada","lastName":"Lovelace"}'
   curl ${address}/api/v1/users
 
-${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}${howToStop}
+${firstAdminOf(broker)}${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}${howToStop}
 
 `);
+}
+
+/** The password that embedded mode made is shown here and nowhere else. */
+function firstAdminOf(broker: RunningNode["broker"]): string {
+  const auth = broker.getLocalService("auth") as { firstAdmin?: FirstAdmin } | null;
+  const login = auth?.firstAdmin?.takeGenerated();
+  if (!login) return "";
+  return `The first admin is ${login.email} with the password ${login.password}: it is not shown again.\n`;
 }
 
 function addressOf(broker: RunningNode["broker"]): string | undefined {

@@ -2,41 +2,15 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
+import { listOf, milliseconds, originOf, urlOf, wholeNumber } from "./setting-types.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** Exit code for a wrong configuration: EX_CONFIG of sysexits.h. */
 export const EXIT_CONFIG = 78;
 
 /** The services this code base has, in the order in which they start. */
-export const SERVICE_NAMES = ["users", "events", "api"] as const;
+export const SERVICE_NAMES = ["users", "auth", "events", "api"] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
-
-// Only digits: `Number` also takes " " for 0 and "0x10" for 16.
-const wholeNumber = (minimum: number, maximum: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, "must be a whole number")
-    .transform(Number)
-    .pipe(z.number().min(minimum).max(maximum));
-const milliseconds = wholeNumber;
-const urlOf = (...schemes: string[]) =>
-  z
-    .string()
-    .refine((value) => URL.canParse(value) && schemes.some((scheme) => value.startsWith(`${scheme}://`)), {
-      message: `must be a URL starting with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`,
-    });
-const listOf = <T extends z.ZodType<string, string>>(item: T) =>
-  z
-    .string()
-    .transform((value) => {
-      const entries = value.split(",").map((entry) => entry.trim());
-      return [...new Set(entries)].filter((entry) => entry !== "");
-    })
-    .pipe(z.array(item));
-
-const originOf = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
-  message: "must be an origin such as https://app.example.com, without a path",
-});
 
 /**
  * Every setting of a node. The key is the environment variable; `describe` is its documentation, from which
@@ -82,6 +56,34 @@ const schema = z.object({
     .enum(["open", "admin"])
     .default("admin")
     .describe("Who may create users: everybody (open), or only admins and API keys. The same on every node."),
+  AUTH_KEYS: listOf(z.string().regex(/^[\da-f]{64}$/, "must be 64 hexadecimal digits"))
+    .refine((keys) => keys.length > 0, "must hold a key")
+    .optional()
+    .describe(
+      "Ed25519 private keys (64 hexadecimal digits each, separated by commas) of access tokens: the first signs, all verify. For auth; required with NATS_URL, otherwise generated and kept in DATA_DIR.",
+    ),
+  AUTH_ISSUER: z
+    .string()
+    .optional()
+    .describe(
+      "Issuer (`iss`) whose access tokens are accepted too. Set with AUTH_JWKS_URL and AUTH_AUDIENCE.",
+    ),
+  AUTH_JWKS_URL: urlOf("http", "https").optional().describe("Where the keys of AUTH_ISSUER are."),
+  AUTH_AUDIENCE: z.string().optional().describe("Audience (`aud`) that tokens of AUTH_ISSUER must be for."),
+  ADMIN_EMAIL: z
+    .string()
+    .max(254)
+    .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, "must be an email address")
+    .optional()
+    .describe(
+      "The admin that auth makes when no user has this address. Unset in embedded mode: one is made.",
+    ),
+  ADMIN_PASSWORD: z
+    .string()
+    .min(10)
+    .max(256)
+    .optional()
+    .describe("Its first password, 10 characters or more; never changes one that there is."),
   DATABASE_URL: urlOf("postgres", "postgresql")
     .optional()
     .describe("PostgreSQL primary. Unset: an embedded PostgreSQL with its data in DATA_DIR."),
@@ -260,10 +262,28 @@ function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<string>)
       message: "is required with NATS_URL, and must be the same on every node",
     });
   }
+  if (config.NATS_URL && config.SERVICES?.includes("auth") && isMissing("AUTH_KEYS")) {
+    problems.push({ name: "AUTH_KEYS", message: "is required with NATS_URL on a node that runs auth" });
+  }
+  for (const names of SET_TOGETHER) {
+    const missing = names.filter(isMissing);
+    if (missing.length === names.length) continue;
+    problems.push(...missing.map((name) => ({ name, message: `is needed with ${others(names, name)}` })));
+  }
   if (config.DATABASE_REPLICA_URLS?.length && isMissing("DATABASE_URL")) {
     problems.push({ name: "DATABASE_REPLICA_URLS", message: "needs DATABASE_URL" });
   }
   return problems;
+}
+
+/** All of them are set, or none. */
+const SET_TOGETHER = [
+  ["AUTH_ISSUER", "AUTH_JWKS_URL", "AUTH_AUDIENCE"],
+  ["ADMIN_EMAIL", "ADMIN_PASSWORD"],
+] as const satisfies (keyof Settings)[][];
+
+function others(names: readonly string[], name: string): string {
+  return names.filter((each) => each !== name).join(" and ");
 }
 
 /** Every setting in the order of the schema, for generated documentation. */

@@ -9,8 +9,9 @@ dir=${1:?usage: make-secrets.sh FOLDER}
 mkdir -p "$dir"
 chmod 700 "$dir"
 
+# So many random bytes, in hexadecimal.
 random() {
-  od -An -tx1 -N24 /dev/urandom | tr -d ' \n'
+  od -An -tx1 -v -N"$1" /dev/urandom | tr -d ' \n'
 }
 
 # Writes standard input to a file unless it exists: a whole file or none.
@@ -24,10 +25,12 @@ write() {
   fi
 }
 
-random | write secret
-random | write postgres-password
-random | write nats-password
-random | write redis-password
+random 24 | write secret
+random 32 | write auth-keys
+random 12 | write admin-password
+random 24 | write postgres-password
+random 24 | write nats-password
+random 24 | write redis-password
 postgres=$(cat "$dir/postgres-password") nats=$(cat "$dir/nats-password") redis=$(cat "$dir/redis-password")
 
 printf 'postgres://rollcall:%s@postgres:5432/rollcall' "$postgres" | write database-url

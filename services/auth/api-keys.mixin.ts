@@ -1,5 +1,6 @@
-import type { Context, ServiceSchema } from "moleculer";
+import type { Context } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
+import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
 import type { ActionParams } from "../../lib/contracts.ts";
 import { seal, sealingKey, unseal } from "../../lib/sealed-box.ts";
@@ -10,13 +11,15 @@ import * as contract from "./auth.contract.ts";
 import { apiKeyNotFound, invalidCursor } from "./auth.errors.ts";
 import { prefixOf } from "./opaque-tokens.ts";
 
+/** The service that mixes this in has a unit of work. */
+type Actions = Pick<AppServiceSchema<object, UnitOfWorkMethods, object>, "actions">;
 type Call<Name extends keyof contract.AuthActions> = Context<ActionParams<Name>>;
 
 /** What the cursors of the one list are bound to. */
 const LIST = { list: "api-keys" };
 
-/** The actions for the API keys of backends. The service that mixes this in has a unit of work. */
-export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secret">): Partial<ServiceSchema> {
+/** The actions for the API keys of backends. */
+export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secret">): Actions {
   const repository = new ApiKeysRepository(database);
   const cursors = createCursorCodec(secret);
   // A replay has to show the key again, and the record that it is answered from must not hold it.
@@ -37,7 +40,7 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
         visibility: "published",
         params: contract.createApiKeyParams,
         idempotent: true,
-        async handler(this: UnitOfWorkMethods, ctx: Call<"auth.createApiKey">) {
+        async handler(ctx: Call<"auth.createApiKey">) {
           const sealed = await this.unitOfWork(ctx, async (work) => {
             const { record, key } = issueApiKey(ctx.params, work.now);
             work.transaction.enlist(repository.insert(record, work.transaction));
@@ -68,7 +71,7 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
         visibility: "published",
         params: contract.apiKeyParams,
         idempotent: true,
-        handler(this: UnitOfWorkMethods, ctx: Call<"auth.revokeApiKey">): Promise<null> {
+        handler(ctx: Call<"auth.revokeApiKey">): Promise<null> {
           const { id } = ctx.params;
           return this.unitOfWork(ctx, async (work) => {
             const record = await repository.lock(id, work.transaction);
@@ -85,7 +88,7 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
         visibility: "published",
         params: contract.rotateApiKeyParams,
         idempotent: true,
-        async handler(this: UnitOfWorkMethods, ctx: Call<"auth.rotateApiKey">) {
+        async handler(ctx: Call<"auth.rotateApiKey">) {
           const { id, overlapMinutes = 0 } = ctx.params;
           const sealed = await this.unitOfWork(ctx, async (work) => {
             const current = await repository.lock(id, work.transaction);

@@ -30,7 +30,10 @@ const ROW = FIELDS.map((field) => `${COLUMN_OF[field]} AS "${field}"`).join(", "
 const COLUMNS = Object.values(COLUMN_OF).join(", ");
 const PARAMETERS = FIELDS.map((_field, index) => `$${index + 1}`).join(", ");
 
-const INSERT = { name: "auth.insert-api-key", text: `INSERT INTO auth.api_keys (${COLUMNS}) VALUES (${PARAMETERS})` };
+const INSERT = {
+  name: "auth.insert-api-key",
+  text: `INSERT INTO auth.api_keys (${COLUMNS}) VALUES (${PARAMETERS})`,
+};
 const LOCK = {
   name: "auth.lock-api-key",
   text: `SELECT ${ROW} FROM auth.api_keys WHERE id = $1 AND revoked_at IS NULL FOR UPDATE`,
@@ -39,7 +42,10 @@ const ROTATE = {
   name: "auth.rotate-api-key",
   text: "UPDATE auth.api_keys SET hash = $2, previous_hash = $3, previous_valid_until = $4 WHERE id = $1",
 };
-const REVOKE = { name: "auth.revoke-api-key", text: "UPDATE auth.api_keys SET revoked_at = $2 WHERE id = $1" };
+const REVOKE = {
+  name: "auth.revoke-api-key",
+  text: "UPDATE auth.api_keys SET revoked_at = $2 WHERE id = $1",
+};
 const LIST = {
   name: "auth.list-api-keys",
   text: `SELECT ${ROW} FROM auth.api_keys WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2`,

@@ -1,4 +1,4 @@
-import type { Context, Service } from "moleculer";
+import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import { hasType } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
@@ -10,6 +10,7 @@ import { DatabaseErrorsMixin } from "../../mixins/database-errors.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import type { User } from "../users/users.contract.ts";
+import { AccountMixin, type AnnouncingMethods } from "./account.mixin.ts";
 import { ApiKeysMixin } from "./api-keys.mixin.ts";
 import * as contract from "./auth.contract.ts";
 import { accountSuspended, invalidCredentials, invalidRefreshToken, notAUser } from "./auth.errors.ts";
@@ -30,11 +31,9 @@ import { deleteLeftovers } from "./leftovers.ts";
  * stored nor sent in events: see docs/adr/0010.
  */
 
-interface Methods extends UnitOfWorkMethods {
+interface Methods extends UnitOfWorkMethods, AnnouncingMethods {
   /** The user, not deleted, with this id or email address, past the cache. */
   findUser(ctx: Context, by: { id: string } | { email: string }): Promise<User | undefined>;
-  /** Tells every gateway that these sessions have ended. */
-  announceEnded(sessionIds: readonly string[]): Promise<void>;
 }
 
 interface Variables {
@@ -42,6 +41,9 @@ interface Variables {
   firstAdmin: FirstAdmin;
   sweep: ReturnType<typeof createSweep>;
 }
+
+/** No user has this id (RFC 9562, 5.9). */
+const NIL = "00000000-0000-0000-0000-000000000000";
 
 type AuthService = Service<object> & Methods & Variables;
 type Call<Name extends keyof contract.AuthActions> = Context<ActionParams<Name>, PrincipalMeta>;
@@ -63,7 +65,8 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
         cachedReads: () => [],
       }),
       HealthMixin(node.monitors),
-      ApiKeysMixin(node),
+      ApiKeysMixin(node) as Partial<ServiceSchema>,
+      AccountMixin({ database, credentials, sessions: sessionRows }) as Partial<ServiceSchema>,
     ],
     // The first admin is a user, made before the gateway of this node says that it is ready.
     dependencies: config.SERVICES.filter((name) => name === "users"),
@@ -75,8 +78,8 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
         async handler(ctx: Call<"auth.login">): Promise<contract.TokenPair> {
           const { email, password } = ctx.params;
           const found = await this.findUser(ctx, { email });
-          const credential = found && (await credentials.find(found.id));
-          // Without a user or a password, too, one hash is made, so that the time does not tell.
+          // Without a user or a password, too, one is looked for and one hash is made, so that the time does not tell.
+          const credential = await credentials.find(found?.id ?? NIL);
           const isRight = await this.hasher.verify(password, credential?.passwordHash);
           if (!found || !credential || !isRight) throw invalidCredentials();
           // Read again, after the generation of the password was: whoever was suspended meanwhile gets no session.
@@ -110,7 +113,10 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
           const refresh = await sessions.refresh(refreshToken, String(ctx.headers[IDEMPOTENCY_KEY_HEADER]));
           if (refresh.kind === "next") return sessions.issue(user, refresh);
           const { sessionId, endedIds } = refresh;
-          log.warn({ userId, sessionId, requestId: ctx.requestID }, "a refresh token was used twice: its session has ended");
+          log.warn(
+            { userId, sessionId, requestId: ctx.requestID },
+            "a refresh token was used twice: its session has ended",
+          );
           await this.announceEnded(endedIds);
           throw invalidRefreshToken();
         },
@@ -161,26 +167,15 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
           await this.unitOfWork(ctx, async (work) => {
             // In here: when this is the second time, the password is no longer the current one, and that is right.
             if (from === undefined || to === undefined) throw invalidCredentials();
-            if (!(await credentials.change(userId, { from, to }, work.transaction))) throw invalidCredentials();
+            if (!(await credentials.change(userId, { from, to }, work.transaction)))
+              throw invalidCredentials();
             endedIds = await sessionRows.endAll(userId, sessionId, work.transaction);
-            work.record({ type: "user-password-changed_v1", data: { id: userId }, changedFields: ["password"] });
+            work.record({
+              type: "user-password-changed_v1",
+              data: { id: userId },
+              changedFields: ["password"],
+            });
             return { subject: userId, result: null };
-          });
-          await this.announceEnded(endedIds);
-          return null;
-        },
-      },
-
-      setPassword: {
-        visibility: "public",
-        params: contract.setPasswordParams,
-        async handler(ctx: Call<"auth.setPassword">): Promise<null> {
-          const { userId, password } = ctx.params;
-          requireUncommon(password, "password");
-          const hash = await this.hasher.hash(password);
-          const endedIds = await database.transaction(async (transaction) => {
-            await credentials.set(userId, hash, transaction);
-            return sessionRows.endAll(userId, undefined, transaction);
           });
           await this.announceEnded(endedIds);
           return null;
@@ -201,50 +196,10 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
           return { ...report, keyIds: keys.publicKeys.map(({ kid }) => kid) };
         },
       },
-
-      endSessions: {
-        visibility: "public",
-        params: contract.ofUserParams,
-        async handler(ctx: Call<"auth.endSessions">): Promise<null> {
-          const { userId } = ctx.params;
-          const endedIds = await database.transaction(async (transaction) => {
-            await credentials.advanceGeneration(userId, transaction);
-            return sessionRows.endAll(userId, undefined, transaction);
-          });
-          await this.announceEnded(endedIds);
-          return null;
-        },
-      },
-
-      exportUser: {
-        visibility: "public",
-        params: contract.ofUserParams,
-        async handler(ctx: Call<"auth.exportUser">): Promise<contract.AuthExport> {
-          const { userId } = ctx.params;
-          const [credential, live] = await Promise.all([credentials.find(userId), sessionRows.list(userId)]);
-          return { password: credential ? { changedAt: credential.changedAt } : null, sessions: live };
-        },
-      },
-
-      eraseUser: {
-        visibility: "public",
-        params: contract.ofUserParams,
-        async handler(ctx: Call<"auth.eraseUser">): Promise<null> {
-          const { userId } = ctx.params;
-          const endedIds = await database.transaction(async (transaction) => {
-            await credentials.delete(userId, transaction);
-            const ended = await sessionRows.endAll(userId, undefined, transaction);
-            await sessionRows.anonymise(userId, transaction);
-            return ended;
-          });
-          await this.announceEnded(endedIds);
-          return null;
-        },
-      },
     },
 
     methods: {
-      async findUser(this: AuthService, ctx: Context, by) {
+      async findUser(this: AuthService, ctx: Context, by: { id: string } | { email: string }) {
         // Not in the name of the caller, who may be nobody yet.
         const options = { requestID: ctx.requestID ?? ctx.id, meta: { $cache: false } };
         try {
@@ -257,8 +212,9 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
         }
       },
 
-      async announceEnded(this: AuthService, sessionIds) {
-        if (sessionIds.length > 0) await broadcast(this.broker, "auth-revoked", { sessionIds: [...sessionIds] });
+      async announceEnded(this: AuthService, sessionIds: readonly string[]) {
+        if (sessionIds.length === 0) return;
+        await broadcast(this.broker, "auth-revoked", { sessionIds: [...sessionIds] });
       },
     },
 

@@ -86,7 +86,10 @@ export class FirstAdmin {
     const user = (await this.#find(email)) ?? (await this.#create(email));
     if (user.role !== "admin") {
       // It may be somebody's who has signed up under this address.
-      node.log.error({ userId: user.id }, "ADMIN_EMAIL belongs to a user who is no admin; nothing was changed");
+      node.log.error(
+        { userId: user.id },
+        "ADMIN_EMAIL belongs to a user who is no admin; nothing was changed",
+      );
       return;
     }
     if (await credentials.find(user.id)) return;

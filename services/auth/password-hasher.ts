@@ -47,7 +47,12 @@ export class PasswordHasher {
    */
   async verify(password: string, phc: string | undefined): Promise<boolean> {
     const { parameters, salt, hash } = phc === undefined ? NOBODY : parsePhc(phc);
-    const found = await this.#run({ password: normalise(password), salt, parameters, hashBytes: hash.length });
+    const found = await this.#run({
+      password: normalise(password),
+      salt,
+      parameters,
+      hashBytes: hash.length,
+    });
     return timingSafeEqual(found, hash) && phc !== undefined;
   }
 
@@ -93,7 +98,7 @@ export class PasswordHasher {
       this.#worker = undefined;
       this.#current?.reject(tooManyLogins());
       this.#current = undefined;
-      if (this.#isStopped) for (const { reject } of this.#waiting.splice(0)) reject(tooManyLogins());
+      if (this.#isStopped) for (const waiting of this.#waiting.splice(0)) waiting.reject(tooManyLogins());
       else this.#next();
     });
     return worker;

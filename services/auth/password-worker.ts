@@ -20,7 +20,7 @@ export interface HashJob {
 const NICE = 10;
 
 // On Linux this is the priority of the calling thread; elsewhere it would be that of the whole process.
-if (process.platform === "linux") setPriority(NICE);
+if (parentPort && process.platform === "linux") setPriority(NICE);
 
 parentPort?.on("message", ({ password, salt, parameters, hashBytes }: HashJob) => {
   const hash = argon2Sync("argon2id", {

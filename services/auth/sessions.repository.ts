@@ -134,7 +134,12 @@ export class SessionsRepository {
   }
 
   /** Starts a session, unless all sessions of the user have ended since `generation` was read. */
-  async start(session: { id: string; userId: string; generation: number; tokenHash: Buffer }): Promise<boolean> {
+  async start(session: {
+    id: string;
+    userId: string;
+    generation: number;
+    tokenHash: Buffer;
+  }): Promise<boolean> {
     const { id, userId, generation, tokenHash } = session;
     return (await this.#database.query(START, [id, userId, generation, tokenHash])).length > 0;
   }
@@ -179,7 +184,11 @@ export class SessionsRepository {
   }
 
   /** Ends the sessions of a user but one; returns their ids. Change the user's password or its generation before. */
-  async endAll(userId: string, except: string | undefined, transaction: DatabaseTransaction): Promise<string[]> {
+  async endAll(
+    userId: string,
+    except: string | undefined,
+    transaction: DatabaseTransaction,
+  ): Promise<string[]> {
     return idsOf(await transaction.query(END_ALL, [userId, except]));
   }
 

@@ -73,10 +73,14 @@ export class Sessions {
       if (!found.isUsed) {
         const refreshToken = newRefreshToken();
         const sealedSuccessor = seal(refreshToken, retryKey);
-        await this.#repository.rotate({ hash, successorHash: hashOf(refreshToken), sealedSuccessor }, transaction);
+        await this.#repository.rotate(
+          { hash, successorHash: hashOf(refreshToken), sealedSuccessor },
+          transaction,
+        );
         return { kind: "next", sessionId, refreshToken };
       }
-      const again = found.isJustUsed && found.successor !== null ? unseal(found.successor, retryKey) : undefined;
+      const again =
+        found.isJustUsed && found.successor !== null ? unseal(found.successor, retryKey) : undefined;
       if (again !== undefined && (await this.#repository.isUnused(hashOf(again), transaction))) {
         return { kind: "next", sessionId, refreshToken: again };
       }

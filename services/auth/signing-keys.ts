@@ -1,13 +1,9 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { SignJWT } from "jose";
 import { newId } from "../../lib/ids.ts";
 import type { Role } from "../../lib/principal.ts";
-import { SignJWT } from "jose";
-import {
-  ACCESS_TOKEN_TTL_SECONDS,
-  TOKEN_AUDIENCE,
-  TOKEN_ISSUER,
-  type PublicKey,
-} from "./auth.contract.ts";
+import { StartupError } from "../../lib/startup-error.ts";
+import { ACCESS_TOKEN_TTL_SECONDS, TOKEN_AUDIENCE, TOKEN_ISSUER, type PublicKey } from "./auth.contract.ts";
 
 /** What precedes the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410). */
 const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -54,7 +50,13 @@ export class SigningKeys {
   }
 }
 
+/** @throws StartupError for what is no key */
 function toSigningKey(hex: string): SigningKey {
+  if (!/^[\da-f]{64}$/.test(hex)) {
+    throw new StartupError(
+      "DATA_DIR/auth-keys must hold keys of 64 hexadecimal digits, separated by commas.",
+    );
+  }
   const privateKey = createPrivateKey({
     key: Buffer.concat([PKCS8_PREFIX, Buffer.from(hex, "hex")]),
     format: "der",

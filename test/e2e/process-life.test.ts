@@ -146,7 +146,7 @@ describe("a node does not start, and says why,", () => {
 
     expect(exitCode).toBe(1);
     expect(output).toContain(
-      "The database lacks these migrations: events/0001-outbox-and-idempotency, users/0001-users",
+      "The database lacks these migrations: auth/0001-auth, events/0001-outbox-and-idempotency, users/0001-users",
     );
     expect(output).toContain("npm run migrate");
   }, 20_000);
@@ -188,7 +188,9 @@ describe("a node ends", () => {
     await node.stop();
     await database.drop();
 
-    expect(node.log.find(({ msg }) => msg === "node started")).toMatchObject({ services: ["users", "api"] });
+    expect(node.log.find(({ msg }) => msg === "node started")).toMatchObject({
+      services: ["users", "auth", "events", "api"],
+    });
     expect(node.log.find(({ msg }) => msg === "node stopping")).toMatchObject({ signal: "SIGTERM" });
     expect(node.log.at(-1)).toMatchObject({ msg: "node stopped" });
   }, 30_000);

@@ -46,6 +46,6 @@ test("nodes are started by hand as the README says, on an empty database, and al
 
   expect(brokenPromises(outcomes)).toEqual([]);
   const output = outcomes.map((outcome) => outcome.output).join("");
-  expect(output.match(/"msg":"node started"/g)).toHaveLength(4);
-  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(4);
+  expect(output.match(/"msg":"node started"/g)).toHaveLength(5);
+  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(5);
 }, 60_000);

@@ -133,8 +133,10 @@ describe("what a node offers to others", () => {
 
     expect(offered).toEqual([
       "users.create",
+      "users.createAdmin",
       "users.delete",
       "users.erase",
+      "users.findMissing",
       "users.get",
       "users.getByEmail",
       "users.health",

@@ -20,6 +20,7 @@ export function createTestBroker(
 ): ServiceBroker {
   const config = loadConfig({
     SECRET: "of no use here, but required with NATS_URL",
+    SERVICES: "none",
     DRAIN_DELAY_MS: "0",
     LOG_LEVEL: log === silentLogger ? "silent" : "trace",
     ...settings,

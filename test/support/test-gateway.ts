@@ -57,6 +57,7 @@ export async function startTestGateway(
     config,
     log: silentLogger,
     secret: "",
+    authKeys: [],
     monitors: new Map(),
     isStopping: () => false,
     get database(): never {

@@ -60,6 +60,7 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     DATABASE_URL: database.url,
     NATS_URL: nats.url,
     SECRET: "the same on all nodes, as they read each other's cursors",
+    AUTH_KEYS: "1".repeat(64),
     PORT: "0",
     // What takes long on a busy machine must not look like a loss of Redis.
     REDIS_TIMEOUT_MS: "2000",

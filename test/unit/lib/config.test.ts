@@ -17,6 +17,7 @@ import { temporaryDir } from "../../support/test-run.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const SECRET = "0123456789abcdef0123456789abcdef";
+const KEY = "1".repeat(64);
 
 /** A value of every setting that is not its default, as it is written in the environment, and as it is read. */
 const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]] } = {
@@ -29,6 +30,12 @@ const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]]
   SECRET: [SECRET, SECRET],
   SERVICE_PRINCIPAL: ["billing", "billing"],
   SIGNUP: ["open", "open"],
+  AUTH_KEYS: [`${KEY},${"2".repeat(64)}`, [KEY, "2".repeat(64)]],
+  AUTH_ISSUER: ["https://id.example", "https://id.example"],
+  AUTH_JWKS_URL: ["https://id.example/keys", "https://id.example/keys"],
+  AUTH_AUDIENCE: ["https://api.example", "https://api.example"],
+  ADMIN_EMAIL: ["root@example.com", "root@example.com"],
+  ADMIN_PASSWORD: ["correct horse", "correct horse"],
   DATABASE_URL: ["postgres://rollcall@db/rollcall", "postgres://rollcall@db/rollcall"],
   DATABASE_REPLICA_URLS: ["postgres://r1/x, postgres://r2/x", ["postgres://r1/x", "postgres://r2/x"]],
   DATABASE_POOL_MAX: ["25", 25],
@@ -62,7 +69,12 @@ const SETTINGS = Object.keys(SAMPLES) as (keyof Config)[];
 
 /** What some settings need beside them. */
 const COMPANIONS: Partial<Record<keyof Config, Record<string, string>>> = {
-  NATS_URL: { SECRET },
+  NATS_URL: { SECRET, AUTH_KEYS: KEY },
+  ADMIN_EMAIL: { ADMIN_PASSWORD: "correct horse" },
+  ADMIN_PASSWORD: { ADMIN_EMAIL: "root@example.com" },
+  AUTH_ISSUER: { AUTH_JWKS_URL: "https://id.example/keys", AUTH_AUDIENCE: "rollcall" },
+  AUTH_JWKS_URL: { AUTH_ISSUER: "https://id.example", AUTH_AUDIENCE: "rollcall" },
+  AUTH_AUDIENCE: { AUTH_ISSUER: "https://id.example", AUTH_JWKS_URL: "https://id.example/keys" },
   DATABASE_REPLICA_URLS: { DATABASE_URL: "postgres://db/rollcall" },
 };
 
@@ -101,6 +113,12 @@ describe("the defaults", () => {
       SECRET: undefined,
       SERVICE_PRINCIPAL: "rollcall",
       SIGNUP: "admin",
+      AUTH_KEYS: undefined,
+      AUTH_ISSUER: undefined,
+      AUTH_JWKS_URL: undefined,
+      AUTH_AUDIENCE: undefined,
+      ADMIN_EMAIL: undefined,
+      ADMIN_PASSWORD: undefined,
       DATABASE_URL: undefined,
       DATABASE_REPLICA_URLS: [],
       DATABASE_POOL_MAX: 10,
@@ -241,7 +259,10 @@ describe("a wrong configuration", () => {
   });
 
   test.each<[Record<string, string>, string]>([
-    [{ NATS_URL: "nats://n" }, "SECRET: is required with NATS_URL, and must be the same on every node"],
+    [
+      { NATS_URL: "nats://n", AUTH_KEYS: KEY },
+      "SECRET: is required with NATS_URL, and must be the same on every node",
+    ],
     [{ DATABASE_REPLICA_URLS: "postgres://r" }, "DATABASE_REPLICA_URLS: needs DATABASE_URL"],
     [{ REQUEST_TIMEOUT_MS: "3000" }, "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS"],
     [
@@ -249,6 +270,12 @@ describe("a wrong configuration", () => {
       "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS",
     ],
     [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
+    [{ NATS_URL: "nats://n", SECRET }, "AUTH_KEYS: is required with NATS_URL on a node that runs auth"],
+    [{ ADMIN_EMAIL: "root@example.com" }, "ADMIN_PASSWORD: is needed with ADMIN_EMAIL"],
+    [
+      { AUTH_ISSUER: "https://id.example", AUTH_AUDIENCE: "rollcall" },
+      "AUTH_JWKS_URL: is needed with AUTH_ISSUER and AUTH_AUDIENCE",
+    ],
     [{ DRAIN_DELAY_MS: "7500" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
   ])("is refused when settings contradict each other: %j", (environment, problem) => {
     expect(problemsOf(environment)).toEqual([problem]);
@@ -272,14 +299,22 @@ describe("a wrong configuration", () => {
       DRAIN_DELAY_MS: "60000",
     };
     const named = problemsOf(environment).map((line) => line.split(":")[0]);
-    expect(named).toHaveLength(6);
+    expect(named).toHaveLength(7);
     expect(new Set(named)).toEqual(
-      new Set(["DATABASE_REPLICA_URLS", "DRAIN_DELAY_MS", "HOST", "LOG_LEVEL", "PORT", "SECRET"]),
+      new Set([
+        "AUTH_KEYS",
+        "DATABASE_REPLICA_URLS",
+        "DRAIN_DELAY_MS",
+        "HOST",
+        "LOG_LEVEL",
+        "PORT",
+        "SECRET",
+      ]),
     );
   });
 
   test("is not called contradictory because of a variable that is wrong by itself", () => {
-    expect(problemsOf({ NATS_URL: "nats://n", SECRET: "short" })).toHaveLength(1);
+    expect(problemsOf({ NATS_URL: "nats://n", SECRET: "short", AUTH_KEYS: KEY })).toHaveLength(1);
     expect(problemsOf({ DATABASE_URL: "db", DATABASE_REPLICA_URLS: "postgres://r" })).toHaveLength(1);
     expect(problemsOf({ REQUEST_TIMEOUT_MS: "soon" })).toEqual([
       "REQUEST_TIMEOUT_MS: must be a whole number",

@@ -36,6 +36,9 @@ const LEFT_AT_DEFAULT = [
   "PORT",
   "DATA_DIR",
   "SERVICE_PRINCIPAL",
+  "AUTH_ISSUER",
+  "AUTH_JWKS_URL",
+  "AUTH_AUDIENCE",
   "DATABASE_REPLICA_URLS",
   "DATABASE_POOL_MAX",
   "DATABASE_ACQUIRE_TIMEOUT_MS",
@@ -58,7 +61,7 @@ const LEFT_AT_DEFAULT = [
   "RATE_LIMIT_WRONG_CREDENTIALS",
 ];
 
-const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "events"]);
+const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "auth", "events"]);
 
 const SETTINGS = describeSettings().map(({ name }) => name);
 const secretsFolder = makeSecrets();
