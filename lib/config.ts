@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
+import { contradictionsIn, type ConfigProblem } from "./config-contradictions.ts";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
 import { listOf, milliseconds, originOf, urlOf, wholeNumber } from "./setting-types.ts";
 import { StartupError } from "./startup-error.ts";
@@ -183,18 +184,12 @@ export interface SettingDescription {
   defaultValue: string | undefined;
 }
 
-type Settings = z.infer<typeof schema>;
+export type Settings = z.infer<typeof schema>;
 
 /** A node's whole configuration: validated, frozen, keyed by environment variable. */
 export type Config = Readonly<Settings>;
 
 type Environment = Readonly<Record<string, string | undefined>>;
-
-/** What is wrong with one variable. */
-interface ConfigProblem {
-  name: string;
-  message: string;
-}
 
 /**
  * Reads the configuration from environment variables. Each `NAME` may instead be given as `NAME_FILE`, a path to a
@@ -236,54 +231,6 @@ function valueOf(name: string, environment: Environment, problems: ConfigProblem
   }
   // An empty variable counts as unset: that is what `NAME=` means in compose files and .env files.
   return direct === "" ? undefined : direct;
-}
-
-/**
- * @param config what is valid by itself
- * @param wrong the variables that are not, about which no more need be said
- */
-function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<string>): ConfigProblem[] {
-  const problems: ConfigProblem[] = [];
-  const { DATABASE_STATEMENT_TIMEOUT_MS: statementMs = 0, REQUEST_TIMEOUT_MS: requestMs = Infinity } = config;
-  const { DRAIN_DELAY_MS: drainMs = 0, STOP_DEADLINE_MS: stopMs = Infinity } = config;
-  const isMissing = (name: keyof Settings) => config[name] === undefined && !wrong.has(name);
-
-  if (statementMs >= requestMs) {
-    // Otherwise a statement could still be running, and commit, while its request is already being retried.
-    problems.push({ name: "DATABASE_STATEMENT_TIMEOUT_MS", message: "must be below REQUEST_TIMEOUT_MS" });
-  }
-  // Waited for twice: the gateway drains before the other services do.
-  if (2 * drainMs >= stopMs) {
-    problems.push({ name: "DRAIN_DELAY_MS", message: "must be below half of STOP_DEADLINE_MS" });
-  }
-  if (config.NATS_URL && isMissing("SECRET")) {
-    problems.push({
-      name: "SECRET",
-      message: "is required with NATS_URL, and must be the same on every node",
-    });
-  }
-  if (config.NATS_URL && config.SERVICES?.includes("auth") && isMissing("AUTH_KEYS")) {
-    problems.push({ name: "AUTH_KEYS", message: "is required with NATS_URL on a node that runs auth" });
-  }
-  for (const names of SET_TOGETHER) {
-    const missing = names.filter(isMissing);
-    if (missing.length === names.length) continue;
-    problems.push(...missing.map((name) => ({ name, message: `is needed with ${others(names, name)}` })));
-  }
-  if (config.DATABASE_REPLICA_URLS?.length && isMissing("DATABASE_URL")) {
-    problems.push({ name: "DATABASE_REPLICA_URLS", message: "needs DATABASE_URL" });
-  }
-  return problems;
-}
-
-/** All of them are set, or none. */
-const SET_TOGETHER = [
-  ["AUTH_ISSUER", "AUTH_JWKS_URL", "AUTH_AUDIENCE"],
-  ["ADMIN_EMAIL", "ADMIN_PASSWORD"],
-] as const satisfies (keyof Settings)[][];
-
-function others(names: readonly string[], name: string): string {
-  return names.filter((each) => each !== name).join(" and ");
 }
 
 /** Every setting in the order of the schema, for generated documentation. */
