@@ -69,9 +69,13 @@ export const ACTION_ACCESS = {
   "users.list": adminOr("users:read"),
   "users.replace": ownOr("users:write"),
   "users.update": { ...ownOr("users:write"), privileged: ["role"] },
+  "users.suspend": adminOr("users:write"),
+  "users.unsuspend": adminOr("users:write"),
   "users.delete": ownOr("users:write"),
   "users.restore": adminOr("users:write"),
   "users.erase": adminOr("users:write"),
+  "users.export": { users: { self: "id" }, admins: true },
+  "users.history": ADMINS,
 } satisfies Record<ActionName, AccessRule>;
 
 /** Who may use the routes that the gateway answers itself. */

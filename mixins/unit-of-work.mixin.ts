@@ -12,7 +12,7 @@ import {
   claim,
   deleteExpiredResults,
   findOutcome,
-  forgetResultsAbout,
+  forget,
   isDone,
   write,
   type DomainEvent,
@@ -28,8 +28,11 @@ export interface Work {
   readonly now: Date;
   /** Appends an event to the outbox, to be sent if and only if the transaction commits. */
   record(event: DomainEvent): void;
-  /** Forgets every result kept for idempotent replay that is about this resource. */
-  forgetResultsAbout(subject: string): void;
+  /**
+   * Forgets what is kept about a resource that goes for good: results for idempotent replay, and the data of its events
+   * but for id and version.
+   */
+  forget(subject: string): void;
 }
 
 export interface UnitOfWorkMethods {
@@ -136,8 +139,8 @@ class PendingWork implements Work {
     this.events.push(event);
   }
 
-  forgetResultsAbout(subject: string): void {
-    this.transaction.enlist(forgetResultsAbout(this.transaction, subject));
+  forget(subject: string): void {
+    this.transaction.enlist(forget(this.transaction, subject));
   }
 }
 

@@ -134,9 +134,23 @@ export async function write<Result>(
 
 const FORGET = { name: "unit-of-work.forget", text: "DELETE FROM events.idempotency WHERE subject = $1" };
 
-/** Deletes every result that is kept for replay and is about this resource. */
-export async function forgetResultsAbout(transaction: DatabaseTransaction, subject: string): Promise<void> {
-  await transaction.query(FORGET, [subject]);
+const REDACTED = `data = coalesce(
+  (SELECT jsonb_object_agg(key, value) FROM jsonb_each(data) WHERE key IN ('id', 'version')), '{}')`;
+
+// The outbox first: an event that the relay is just moving is waited for, and is then in the log. In the order in which
+// the relay takes them, else the two could wait for each other.
+const REDACT = [
+  {
+    name: "unit-of-work.redact-outbox",
+    text: `UPDATE events.outbox SET ${REDACTED} WHERE position IN
+      (SELECT position FROM events.outbox WHERE subject = $1 ORDER BY position FOR UPDATE)`,
+  },
+  { name: "unit-of-work.redact-log", text: `UPDATE events.log SET ${REDACTED} WHERE subject = $1` },
+];
+
+/** Deletes every result for replay that is about a resource, and of the data of its events all but id and version. */
+export async function forget(transaction: DatabaseTransaction, subject: string): Promise<void> {
+  await Promise.all([FORGET, ...REDACT].map((statement) => transaction.query(statement, [subject])));
 }
 
 const PURGE_BATCH = 1000;

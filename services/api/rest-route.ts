@@ -15,7 +15,7 @@ export type RestRoute = {
     /** Status of success. */
     status: 200 | 201 | 204;
     /** What the body is, if it has one: a resource has an ETag, a page has links. Also the root element in XML. */
-    representation?: { kind: "resource" | "page"; xmlRoot: string };
+    representation?: { kind: "resource" | "page" | "plain"; xmlRoot: string };
     /** Of a created resource. */
     location?: (result: ActionMap[Name]["result"]) => string;
     /** Media types that the request body may have; none: the route takes no body. */

@@ -3,6 +3,9 @@ import { API_PREFIX, JSON_BODY, PATCH_BODY, type RestRoute } from "./rest-route.
 const USER = { kind: "resource", xmlRoot: "user" } as const;
 const USERS = { kind: "page", xmlRoot: "users" } as const;
 
+const EXPORT = { kind: "plain", xmlRoot: "export" } as const;
+const HISTORY = { kind: "page", xmlRoot: "history" } as const;
+
 function routesBelow(base: string): RestRoute[] {
   const one = `${base}/:id`;
   return [
@@ -36,16 +39,26 @@ function routesBelow(base: string): RestRoute[] {
       takesIfMatch: true,
     },
     { method: "DELETE", path: one, action: "users.delete", status: 204, takesIfMatch: true },
-    {
-      method: "POST",
-      path: `${one}/restore`,
-      action: "users.restore",
-      status: 200,
-      representation: USER,
-      takesIfMatch: true,
-    },
+    command(one, "suspend"),
+    command(one, "unsuspend"),
+    command(one, "restore"),
     { method: "POST", path: `${one}/erase`, action: "users.erase", status: 204, takesIfMatch: true },
+    { method: "GET", path: `${one}/export`, action: "users.export", status: 200, representation: EXPORT },
+    { method: "GET", path: `${one}/history`, action: "users.history", status: 200, representation: HISTORY },
   ];
+}
+
+/** A change without a body, which answers with the user. */
+function command(one: string, verb: "suspend" | "unsuspend" | "restore"): RestRoute {
+  const path = `${one}/${verb}`;
+  return {
+    method: "POST",
+    path,
+    action: `users.${verb}`,
+    status: 200,
+    representation: USER,
+    takesIfMatch: true,
+  };
 }
 
 /** The users, below `/users` and, since a profile is a user, below `/profiles`. */

@@ -1,6 +1,8 @@
+import type { CloudEvent } from "../../lib/cloud-event.ts";
 import { COUNTRY_CODES } from "../../lib/countries.ts";
 import type { HealthReport } from "../../lib/health.ts";
 import type { Infer } from "../../lib/validation.ts";
+import type { AuthExport } from "../auth/auth.contract.ts";
 
 /** A user as every caller sees it. Dates are ISO 8601 in UTC. */
 export interface User {
@@ -28,6 +30,35 @@ export type UserStatus = "active" | "suspended" | "deleted";
 /** A page of users; `nextCursor` is null on the last one. */
 export interface UserPage {
   data: User[];
+  nextCursor: string | null;
+}
+
+/** Everything that is kept about a user. */
+export interface UserExport {
+  user: User;
+  auth: AuthExport;
+  /** The events about the user, the oldest first. */
+  events: CloudEvent[];
+  /** `eventsAfter` of the next part; null when no event is missing. Only a user with hundreds of events has one. */
+  nextEventsAfter: number | null;
+}
+
+/** One change of a user. */
+export interface HistoryEntry {
+  time: string;
+  /** Type of its event. */
+  type: string;
+  /** Who made it: see `actorOf`. */
+  actor: string;
+  changedFields: string[];
+  /** Of the user after the change; null when the change was of something that belongs to it, as a password. */
+  version: number | null;
+  requestId: string;
+}
+
+/** A page of the changes of a user, the oldest first; `nextCursor` is null on the last one. */
+export interface HistoryPage {
+  data: HistoryEntry[];
   nextCursor: string | null;
 }
 
@@ -128,10 +159,25 @@ export const findMissingUsersParams = {
 } as const;
 /** For actions that take nothing but the user and its expected version. */
 export const changeUserParams = { $$strict: true, id, expectedVersions } as const;
+export const exportUserParams = {
+  $$strict: true,
+  id,
+  eventsAfter: {
+    type: "number",
+    integer: true,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    convert: true,
+    optional: true,
+  },
+} as const;
+const limit = { type: "number", integer: true, min: 1, max: 100, convert: true, default: 20 } as const;
+const cursor = { type: "string", min: 1, max: 1000, optional: true } as const;
+export const userHistoryParams = { $$strict: true, id, limit, cursor } as const;
 export const listUsersParams = {
   $$strict: true,
-  limit: { type: "number", integer: true, min: 1, max: 100, convert: true, default: 20 },
-  cursor: { type: "string", min: 1, max: 1000, optional: true },
+  limit,
+  cursor,
   sort: { type: "enum", values: USER_SORTS, default: "-createdAt" },
   country: { type: "enum", values: COUNTRY_CODES, messages: country.messages, optional: true },
   status: { type: "enum", values: ["active", "suspended", "deleted"], optional: true },
@@ -143,6 +189,7 @@ export const listUsersParams = {
 
 export type NewUser = Infer<typeof createUserParams>;
 export type UserChanges = Omit<Infer<typeof updateUserParams>, "id" | "expectedVersions">;
+export type UserHistory = Infer<typeof userHistoryParams>;
 export type ListUsers = Infer<typeof listUsersParams>;
 
 /** Actions of the users service. Every one that changes something is safe to retry: see the unit of work. */
@@ -164,10 +211,31 @@ export interface UsersActions {
   "users.replace": { params: Infer<typeof replaceUserParams>; result: User };
   /** Sets the given fields; null clears one. @throws USER_NOT_FOUND, PRECONDITION_FAILED, EMAIL_TAKEN */
   "users.update": { params: Infer<typeof updateUserParams>; result: User };
+  /**
+   * The user can no longer log in, and is logged out wherever it is. One that is suspended already stays as it is.
+   *
+   * @throws USER_NOT_FOUND, PRECONDITION_FAILED
+   */
+  "users.suspend": { params: Infer<typeof changeUserParams>; result: User };
+  /** @throws USER_NOT_FOUND, PRECONDITION_FAILED */
+  "users.unsuspend": { params: Infer<typeof changeUserParams>; result: User };
   /** Soft: the user can be restored for 30 days. @throws USER_NOT_FOUND, PRECONDITION_FAILED */
   "users.delete": { params: Infer<typeof changeUserParams>; result: null };
   /** @throws USER_NOT_FOUND, PRECONDITION_FAILED, USER_NOT_DELETED, RESTORE_WINDOW_CLOSED, EMAIL_TAKEN */
   "users.restore": { params: Infer<typeof changeUserParams>; result: User };
-  /** Removes the user for good, deleted before or not. @throws USER_NOT_FOUND, PRECONDITION_FAILED */
+  /**
+   * Removes the user for good, deleted before or not, with its password and sessions. Of the events about it nothing
+   * stays but that they were.
+   *
+   * @throws USER_NOT_FOUND, PRECONDITION_FAILED
+   */
   "users.erase": { params: Infer<typeof changeUserParams>; result: null };
+  /** Also of a deleted user. @throws USER_NOT_FOUND, EVENTS_EXPIRED */
+  "users.export": { params: Infer<typeof exportUserParams>; result: UserExport };
+  /**
+   * Who changed what when, as far back as the log of events goes; of an erased user, too.
+   *
+   * @throws USER_NOT_FOUND, INVALID_CURSOR, EVENTS_EXPIRED
+   */
+  "users.history": { params: Pick<UserHistory, "id"> & Partial<UserHistory>; result: HistoryPage };
 }

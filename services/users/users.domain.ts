@@ -70,7 +70,10 @@ export function createUser(params: NewUser, now: Date, role: UserRole = "user"):
 }
 
 /** The part of `wanted` that differs from what is stored. */
-export function changesTo(record: UserRecord, wanted: UserChanges): RecordChanges {
+export function changesTo(
+  record: UserRecord,
+  wanted: UserChanges & Partial<Pick<UserRecord, "status">>,
+): RecordChanges {
   const normalised = wanted.email === undefined ? wanted : { ...wanted, email: normaliseEmail(wanted.email) };
   return Object.fromEntries(
     Object.entries(normalised).filter(

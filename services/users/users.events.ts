@@ -6,6 +6,8 @@ import type { User } from "./users.contract.ts";
 export interface UsersEvents {
   "user-created_v1": User;
   "user-updated_v1": User;
+  "user-suspended_v1": User;
+  "user-unsuspended_v1": User;
   "user-deleted_v1": User;
   "user-restored_v1": User;
   "user-erased_v1": { id: string; version: number };
@@ -74,6 +76,12 @@ export const USERS_EVENTS = {
     description: "Fields of a user were changed. `changedfields` names them.",
     schema: userSchema,
   },
+  "user-suspended_v1": {
+    source,
+    description: "A user can no longer log in. Its sessions end.",
+    schema: userSchema,
+  },
+  "user-unsuspended_v1": { source, description: "A suspended user can log in again.", schema: userSchema },
   "user-deleted_v1": {
     source,
     description: "A user was deleted. It can be restored for 30 days.",

@@ -1,4 +1,4 @@
-import type { Context, Service } from "moleculer";
+import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
@@ -6,7 +6,9 @@ import { isCanonicalId } from "../../lib/ids.ts";
 import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
-import { UnitOfWorkMixin, type UnitOfWorkMethods, type Work } from "../../mixins/unit-of-work.mixin.ts";
+import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
+import { AccountLifeMixin, endSessions, type Change, type ChangingMethods } from "./account-life.mixin.ts";
+import { AccountRecordsMixin } from "./account-records.mixin.ts";
 import * as contract from "./users.contract.ts";
 import * as domain from "./users.domain.ts";
 import { invalidCursor, noUserWithEmail } from "./users.errors.ts";
@@ -20,21 +22,9 @@ import { positionOf, UsersRepository } from "./users.repository.ts";
 
 type Settings = { idField: string };
 
-interface Methods extends UnitOfWorkMethods {
+interface Methods extends UnitOfWorkMethods, ChangingMethods {
   createUser(ctx: Context<contract.NewUser>, role: contract.UserRole): Promise<contract.User>;
-  /** Locks the user, applies `change` and records what it did. When nothing differs, nothing is written. */
-  changeUser(
-    ctx: Context<{ id: string; expectedVersions?: number[] }>,
-    change: Change,
-  ): Promise<contract.User>;
 }
-
-type Change = (record: domain.UserRecord | null, work: Work) => ChangeOutcome;
-type ChangeOutcome = {
-  record: domain.UserRecord;
-  changes: domain.RecordChanges;
-  event: "user-updated_v1" | "user-deleted_v1" | "user-restored_v1";
-};
 
 interface Variables extends DatabaseMixinThis<contract.User> {
   repository: UsersRepository;
@@ -57,6 +47,8 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         cachedReads: (id) => [["users.get", { id }]],
       }),
       HealthMixin(node.monitors),
+      AccountLifeMixin() as Partial<ServiceSchema>,
+      AccountRecordsMixin(node) as Partial<ServiceSchema>,
     ],
     settings: { idField: "id" },
 
@@ -150,59 +142,15 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         visibility: "published",
         params: contract.updateUserParams,
         idempotent: true,
-        handler(ctx: Params<"users.update">) {
-          return this.changeUser(ctx, (record) => {
-            const { id, expectedVersions, ...wanted } = ctx.params;
+        async handler(ctx: Params<"users.update">) {
+          const { id, expectedVersions, ...wanted } = ctx.params;
+          const user = await this.changeUser(ctx, (record) => {
             domain.requireLiveUser(record, id, expectedVersions);
             return { record, changes: domain.changesTo(record, wanted), event: "user-updated_v1" };
           });
-        },
-      },
-
-      delete: {
-        visibility: "published",
-        params: contract.changeUserParams,
-        idempotent: true,
-        async handler(ctx: Params<"users.delete">) {
-          await this.changeUser(ctx, (record, { now }) => {
-            domain.requireLiveUser(record, ctx.params.id, ctx.params.expectedVersions);
-            return { record, changes: { deletedAt: now.toISOString() }, event: "user-deleted_v1" };
-          });
-          return null;
-        },
-      },
-
-      restore: {
-        visibility: "published",
-        params: contract.changeUserParams,
-        idempotent: true,
-        handler(ctx: Params<"users.restore">) {
-          return this.changeUser(ctx, (record, { now }) => {
-            domain.requireUser(record, ctx.params.id, ctx.params.expectedVersions);
-            domain.requireRestorable(record, now);
-            return { record, changes: { deletedAt: null }, event: "user-restored_v1" };
-          });
-        },
-      },
-
-      erase: {
-        visibility: "published",
-        params: contract.changeUserParams,
-        idempotent: true,
-        handler(ctx: Params<"users.erase">) {
-          return this.unitOfWork(ctx, async (work) => {
-            const { id, expectedVersions } = ctx.params;
-            const record = await this.repository.lock(id, work.transaction);
-            domain.requireUser(record, id, expectedVersions);
-            await this.repository.remove(record.id, work.transaction);
-            work.forgetResultsAbout(record.id);
-            work.record({
-              type: "user-erased_v1",
-              data: { id: record.id, version: record.version + 1 },
-              changedFields: [],
-            });
-            return { subject: record.id, result: null };
-          });
+          // An access token says which role its user has.
+          if (wanted.role !== undefined) await endSessions(ctx, user.id);
+          return user;
         },
       },
     },
