@@ -8,6 +8,8 @@ export interface EventDefinition {
   readonly description: string;
   /** Of its `data`. Another schema has another title. */
   readonly schema: JsonSchema & { readonly title: string };
+  /** Its subject is gone for good: of the events about it before this one nothing stays but that they were. */
+  readonly isErasure?: true;
 }
 
 export type EventDefinitions<Type extends string = string> = Readonly<Record<Type, EventDefinition>>;

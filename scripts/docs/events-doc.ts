@@ -43,6 +43,9 @@ const READING = `## What a reader can rely on
   order of its \`version\`.
 - **At least once.** An event may be delivered again, with the same \`id\`. Nothing is lost while the log has it: for as
   long as \`EVENTS_RETENTION_DAYS\` says.
+- **Erased data.** When a user is erased, the events about it that were before lose all members of their \`data\` but
+  \`id\` and \`version\` in the log, and are deleted from the stream. Who reads them later sees that they were, and then the
+  event of the erasure.
 - **New members.** A reader ignores members that it does not know: they may be added at any time.
 
 ## New versions of an event

@@ -8,6 +8,8 @@ import {
   type StreamConfig,
 } from "nats";
 import { toCloudEvent } from "../../lib/cloud-event.ts";
+import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
+import type { EventDefinition } from "../../lib/event-definition.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
 
 const STREAM = "EVENTS";
@@ -51,7 +53,8 @@ export class EventStream {
 
   /**
    * Publishes events in the order of each subject: an event is sent when the one before it, of its subject, is confirmed.
-   * Events of different subjects are under way together. After an error nothing more is sent.
+   * Events of different subjects are under way together. After an error nothing more is sent. An event that says that its
+   * subject was erased is confirmed when what the stream has of that subject is gone.
    *
    * @param mayPublish asked before each event is sent
    */
@@ -69,9 +72,10 @@ export class EventStream {
       const send = async (): Promise<void> => {
         if (failure !== undefined) throw failure as Error;
         if (!mayPublish()) throw new Error("This node is not the leader any more.");
-        await stream.publish(`events.${event.type}.${event.subject}`, encode(event), {
+        const { seq } = await stream.publish(`events.${event.type}.${event.subject}`, encode(event), {
           msgID: messageId(event),
         });
+        if (isErasure(event)) await this.#forget(event.subject, seq);
       };
       const before = lastOf.get(event.subject);
       const published = before ? before.then(send) : send();
@@ -95,6 +99,12 @@ export class EventStream {
     } catch {
       return null;
     }
+  }
+
+  /** Deletes what the stream has of a subject before one of its messages. */
+  async #forget(subject: string, before: number): Promise<void> {
+    const manager = await this.#manager();
+    await manager.streams.purge(STREAM, { filter: `events.*.${subject}`, seq: before });
   }
 
   /** Makes the stream, or changes it to what the settings say, unless it was just seen to be right. */
@@ -138,6 +148,11 @@ export class EventStream {
 }
 
 const encode = (event: UnpublishedEvent): Buffer => Buffer.from(JSON.stringify(toCloudEvent(event)));
+
+function isErasure({ type }: UnpublishedEvent): boolean {
+  const definition: EventDefinition = DOMAIN_EVENTS[type];
+  return definition.isErasure === true;
+}
 
 /** A replay needs other ids than before, or the stream would take its messages for duplicates. */
 function messageId({ id, replay }: UnpublishedEvent): string {

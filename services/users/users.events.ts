@@ -92,5 +92,6 @@ export const USERS_EVENTS = {
     source,
     description: "A user was removed for good. Whoever keeps data of the user removes it too.",
     schema: erasedUserSchema,
+    isErasure: true,
   },
 } as const satisfies EventDefinitions<keyof UsersEvents>;

@@ -165,7 +165,7 @@ describe("a change", () => {
     expect(replaced).toMatchObject({ nickname: null, country: null, bio: null, createdAt: user.createdAt });
   });
 
-  test.each(["users.update", "users.delete", "users.restore", "users.erase"] as const)(
+  test.each(["users.update", "users.suspend", "users.delete", "users.restore", "users.erase"] as const)(
     "by %s happens only to an expected version",
     async (action) => {
       const { id } = await call(caller, "users.create", newUser());
@@ -199,6 +199,8 @@ describe("a change", () => {
     const id = randomUUID();
     await expect(call(caller, "users.update", { id, lastName: "King" })).rejects.toMatchObject(NOT_FOUND);
     await expect(call(caller, "users.replace", { id, ...newUser() })).rejects.toMatchObject(NOT_FOUND);
+    await expect(call(caller, "users.suspend", { id })).rejects.toMatchObject(NOT_FOUND);
+    await expect(call(caller, "users.unsuspend", { id })).rejects.toMatchObject(NOT_FOUND);
     await expect(call(caller, "users.delete", { id })).rejects.toMatchObject(NOT_FOUND);
     await expect(call(caller, "users.restore", { id })).rejects.toMatchObject(NOT_FOUND);
     await expect(call(caller, "users.erase", { id })).rejects.toMatchObject(NOT_FOUND);

@@ -12,9 +12,12 @@ let gateway: TestGateway;
 
 beforeAll(async () => {
   const user = { id: ID, version: 1 };
-  const results = { create: user, get: user, replace: user, update: user, restore: user };
+  const commands = { suspend: user, unsuspend: user, restore: user };
+  const results = { create: user, get: user, replace: user, update: user, ...commands };
   gateway = await startTestGateway({
     ...results,
+    export: { user },
+    history: { data: [], nextCursor: null },
     delete: null,
     erase: null,
     list: { data: [], nextCursor: null },

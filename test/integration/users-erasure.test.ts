@@ -1,0 +1,168 @@
+import { randomUUID } from "node:crypto";
+
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { Redis } from "ioredis";
+import type { ServiceBroker } from "moleculer";
+
+import { call } from "../../lib/contracts.ts";
+import { readStream } from "../support/event-stream.ts";
+import { untilAllPublished } from "../support/outbox-rows.ts";
+import { startRedis } from "../support/redis.ts";
+import { withKey } from "../support/requests.ts";
+import { newUser } from "../support/rest-client.ts";
+import type { TestServer } from "../support/server-process.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+
+let nodes: TestNodes;
+let redis: TestServer;
+let users: ServiceBroker;
+let events: ServiceBroker;
+
+beforeAll(async () => {
+  [nodes, redis] = await Promise.all([startTestNodes(), startRedis()]);
+  const start = async (SERVICES: string): Promise<ServiceBroker> =>
+    (await nodes.start({ SERVICES, NODE_ID: SERVICES, REDIS_URL: redis.url })).broker;
+  [users, events] = await Promise.all([start("users"), start("events")]);
+});
+
+afterAll(async () => {
+  await nodes.stop();
+  await redis.stop();
+});
+
+/** Every place in the database where a text is, by its table. */
+async function tablesWith(text: string): Promise<string[]> {
+  const tables = await nodes.sql<{ name: string }>(
+    `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
+  );
+  expect(tables.length).toBeGreaterThan(4);
+  const found: string[] = [];
+  for (const { name } of tables) {
+    const rows = await nodes.sql(`SELECT FROM ${name} AS t WHERE strpos(to_jsonb(t)::text, $1) > 0`, [text]);
+    if (rows.length > 0) found.push(name);
+  }
+  return found;
+}
+
+/** Every key of Redis in which, or in whose value, a text is. */
+async function keysWith(text: string): Promise<string[]> {
+  const client = new Redis(redis.url);
+  try {
+    const found: string[] = [];
+    for (const key of await client.keys("*")) {
+      const value = (await client.type(key)) === "string" ? await client.get(key) : await client.hgetall(key);
+      if ((key + JSON.stringify(value)).includes(text)) found.push(key);
+    }
+    return found;
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function messagesWith(text: string): Promise<string[]> {
+  const messages = await readStream(nodes.nats.url).messages();
+  return messages.filter((message) => JSON.stringify(message).includes(text)).map(({ subject }) => subject);
+}
+
+/** A user with a life: it is in every place that keeps something about users. */
+async function plantUser(): Promise<{ id: string; planted: string[] }> {
+  const mark = randomUUID().slice(0, 8);
+  const planted = [`ada-${mark}`, `Ada${mark}`, `Lovelace${mark}`, `Countess${mark}`, `Byron${mark}`];
+  const [email, firstName, lastName, nickname, changedName] = planted;
+  const { id } = await call(
+    users,
+    "users.create",
+    newUser({ email: `${email}@example.com`, firstName, lastName, nickname, bio: `${lastName} wrote` }),
+    withKey(randomUUID()),
+  );
+  await call(users, "users.update", { id, lastName: String(changedName) }, withKey(randomUUID()));
+  await call(users, "users.suspend", { id });
+  await call(users, "users.unsuspend", { id });
+  await untilAllPublished(nodes);
+  await call(users, "users.get", { id });
+  return { id, planted };
+}
+
+describe("an erased user", () => {
+  test("is nowhere any more but in the event that says so", async () => {
+    const { id, planted } = await plantUser();
+    const [email = "", firstName = "", , , changedName = ""] = planted;
+    // Else the search below could not fail.
+    expect(await tablesWith(email)).toEqual(
+      expect.arrayContaining(["users.users", "events.idempotency", "events.log"]),
+    );
+    expect(await keysWith(changedName)).toHaveLength(1);
+    expect((await messagesWith(firstName)).length).toBeGreaterThanOrEqual(4);
+
+    await call(users, "users.erase", { id });
+    await untilAllPublished(nodes);
+
+    for (const text of planted) {
+      expect([text, await tablesWith(text), await keysWith(text), await messagesWith(text)]).toEqual([
+        text,
+        [],
+        [],
+        [],
+      ]);
+    }
+    expect(await messagesWith(id)).toEqual([`events.user-erased_v1.${id}`]);
+  });
+
+  test("has events that say what was done to it, without the data", async () => {
+    const { id } = await plantUser();
+    await call(users, "users.erase", { id });
+    await untilAllPublished(nodes);
+
+    const { data } = await call(events, "events.list", { subject: id });
+    expect(data.map(({ type, data: of }) => [type, of])).toEqual([
+      ["user-created_v1", { id, version: 1 }],
+      ["user-updated_v1", { id, version: 2 }],
+      ["user-suspended_v1", { id, version: 3 }],
+      ["user-unsuspended_v1", { id, version: 4 }],
+      ["user-erased_v1", { id, version: 5 }],
+    ]);
+    const history = await call(users, "users.history", { id });
+    expect(history.data.map(({ type, changedFields }) => [type, changedFields])).toEqual([
+      ["user-created_v1", ["email", "firstName", "lastName", "nickname", "country", "bio"]],
+      ["user-updated_v1", ["lastName"]],
+      ["user-suspended_v1", ["status"]],
+      ["user-unsuspended_v1", ["status"]],
+      ["user-erased_v1", []],
+    ]);
+  });
+
+  test("is erased from the outbox too, where events wait for the relay", async () => {
+    const lock = await nodes.openTransaction(["SELECT FROM events.relay FOR UPDATE"]);
+    const { id } = await call(users, "users.create", newUser({ firstName: "Outbox" }));
+    expect(await tablesWith("Outbox")).toContain("events.outbox");
+    await call(users, "users.erase", { id });
+    expect(await tablesWith("Outbox")).toEqual([]);
+    await lock.rollback();
+    await untilAllPublished(nodes);
+    expect(await messagesWith("Outbox")).toEqual([]);
+  });
+
+  test("takes no other user along", async () => {
+    const [one, other] = await Promise.all([plantUser(), plantUser()]);
+    await call(users, "users.erase", { id: one.id });
+    await untilAllPublished(nodes);
+
+    const { data } = await call(events, "events.list", { subject: other.id });
+    expect(data.filter(({ data: of }) => !("email" in of))).toEqual([]);
+    expect(await messagesWith(other.id)).toHaveLength(4);
+    expect(await call(users, "users.get", { id: other.id })).toMatchObject({ version: 4 });
+  });
+
+  test("is erased from the stream also when NATS was away meanwhile", async () => {
+    const { id, planted } = await plantUser();
+    const [email = ""] = planted;
+    await nodes.nats.kill();
+    const erased = call(users, "users.erase", { id });
+    await nodes.nats.restart();
+    await erased;
+    await untilAllPublished(nodes);
+    expect(await messagesWith(email)).toEqual([]);
+    expect(await messagesWith(id)).toEqual([`events.user-erased_v1.${id}`]);
+  });
+});
