@@ -63,6 +63,33 @@ test("Ctrl-C in the middle of the first start ends it with nothing left running,
   expect((await withClient(second, (client) => client.get("/health/ready"))).status).toBe(200);
 }, 60_000);
 
+test("the REPL has commands for the events", async () => {
+  const node = launchRollcall({
+    args: ["--repl"],
+    input: [
+      "events status",
+      "events:status",
+      "events replay 1",
+      "events replay soon",
+      "events",
+      "help events:replay",
+      "q",
+      "",
+    ].join("\n"),
+  });
+  nodes.push(node);
+
+  expect(await node.ended).toEqual({ exitCode: 0, signal: null });
+  expect(node.output.match(/pending: 0,/g)).toHaveLength(2);
+  expect(node.output).toContain("Nothing that was published from there on is left in the log.");
+  expect(node.output).toContain(
+    "VALIDATION_FAILED: The request is not valid The 'from' field must be a number.",
+  );
+  // The REPL's own command of this name.
+  expect(node.output).toContain("events-appended");
+  expect(node.output).toContain("Publish the events again from a sequence number on");
+}, 60_000);
+
 test("the REPL calls actions, and its q stops the node in order", async () => {
   const dataDir = temporaryDir("data");
   const node = launchRollcall({
