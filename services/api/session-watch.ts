@@ -1,0 +1,98 @@
+import type { ServiceBroker } from "moleculer";
+import type { Logger } from "pino";
+import { call } from "../../lib/contracts.ts";
+import { ACCESS_TOKEN_TTL_SECONDS } from "../auth/auth.contract.ts";
+
+/** With the time of an answer, what ends is known within a second, also when its event is lost. */
+const INTERVAL_MS = 500;
+const TIMEOUT_MS = 1000;
+
+/** By then the last access token of a session has expired by any clock that is not far off. */
+const REMEMBER_MS = (ACCESS_TOKEN_TTL_SECONDS + 60) * 1000;
+
+interface WatchParts {
+  broker: ServiceBroker;
+  log: Logger;
+  /** Is told which signing keys are valid now. */
+  onKeyIds(keyIds: readonly string[]): Promise<void>;
+}
+
+/**
+ * Knows the sessions that have ended while access tokens of them are still valid: it is told by an event, and asks the
+ * auth service for those whose events got lost.
+ */
+export class SessionWatch {
+  readonly #parts: WatchParts;
+  /** When to forget each; in the order of that. */
+  readonly #ended = new Map<string, number>();
+  #since: string | undefined;
+  #asking: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isLost = false;
+  #isStopped = false;
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  hasEnded(sessionId: string): boolean {
+    return this.#ended.has(sessionId);
+  }
+
+  end(sessionIds: readonly string[]): void {
+    const forgetAt = performance.now() + REMEMBER_MS;
+    for (const id of sessionIds) {
+      this.#ended.delete(id);
+      this.#ended.set(id, forgetAt);
+    }
+  }
+
+  /** Asks now and then, until it is stopped. */
+  async start(): Promise<void> {
+    try {
+      await this.#ask();
+      if (this.#isLost) this.#parts.log.info("ended sessions are known again");
+      this.#isLost = false;
+    } catch (error) {
+      if (!this.#isLost && !this.#isStopped)
+        this.#parts.log.warn({ err: error }, "ended sessions are not known");
+      this.#isLost = true;
+    }
+    if (this.#isStopped) return;
+    this.#timer = setTimeout(() => void this.start(), INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** Settles when what had ended before is known. @throws SERVICE_UNAVAILABLE and the like */
+  async untilKnown(): Promise<void> {
+    if (this.#since === undefined) await this.#ask();
+  }
+
+  #ask(): Promise<void> {
+    this.#asking ??= this.#askOnce().finally(() => (this.#asking = undefined));
+    return this.#asking;
+  }
+
+  async #askOnce(): Promise<void> {
+    const params = this.#since === undefined ? {} : { since: this.#since };
+    const options = { timeout: TIMEOUT_MS, retries: 0 };
+    const { sessionIds, until, keyIds } = await call(this.#parts.broker, "auth.revocations", params, options);
+    this.end(sessionIds);
+    await this.#parts.onKeyIds(keyIds);
+    this.#since = until;
+    this.#forget();
+  }
+
+  #forget(): void {
+    const now = performance.now();
+    for (const [id, forgetAt] of this.#ended) {
+      if (forgetAt > now) return;
+      this.#ended.delete(id);
+    }
+  }
+}
