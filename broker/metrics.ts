@@ -3,6 +3,7 @@ import type { Middleware } from "moleculer";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { PoolUsage } from "../lib/database.ts";
 import { actionMiddleware } from "./action-middleware.ts";
+import { ConsumerMetrics } from "./consumer-metrics.ts";
 
 /** A definition of moleculer-prometheus. */
 interface Definition {
@@ -46,6 +47,7 @@ const HTTP_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "
 /** The metrics of a node, in Prometheus' terms. */
 export class NodeMetrics {
   readonly registry = new Registry();
+  readonly consumers = new ConsumerMetrics(this.registry);
   /** Those of moleculer-prometheus, by name. */
   readonly moleculer: Readonly<Record<string, Counter | Gauge | Histogram>>;
   readonly #nodeId: string;

@@ -59,6 +59,8 @@ export const ACTION_ACCESS = {
   "events.list": adminOr("events:read"),
   "events.replay": SERVICES_ONLY,
   "events.status": SERVICES_ONLY,
+  "events.deadLetters": SERVICES_ONLY,
+  "events.replayDeadLetter": SERVICES_ONLY,
 
   "users.health": SERVICES_ONLY,
   "users.create": { anyone: "sign-up", admins: true, scope: "users:write" },

@@ -114,6 +114,12 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "No API key has this id, or it is revoked.",
   },
+  DEAD_LETTER_NOT_FOUND: {
+    status: 404,
+    title: "There is no such dead letter",
+    retryable: false,
+    description: "No durable consumer has given up an event of this id.",
+  },
   METHOD_NOT_ALLOWED: {
     status: 405,
     title: "The method is not allowed here",

@@ -94,14 +94,15 @@ export interface WorkRecord<Result> {
   idempotencyTtlHours: number;
 }
 
+const APPEND_EVENTS = `
+  INSERT INTO events.outbox (id, type, subject, data, changed_fields, actor, request_id, occurred_at)
+  SELECT id, type, subject, data, changed_fields, $1, $2, $3
+  FROM jsonb_to_recordset($4) AS event (id uuid, type text, subject uuid, data jsonb, changed_fields text[])`;
+
 const WRITE = {
   name: "unit-of-work.write",
   text: `
-    WITH appended AS (
-      INSERT INTO events.outbox (id, type, subject, data, changed_fields, actor, request_id, occurred_at)
-      SELECT id, type, subject, data, changed_fields, $1, $2, $3
-      FROM jsonb_to_recordset($4) AS event (id uuid, type text, subject uuid, data jsonb, changed_fields text[])
-    )
+    WITH appended AS (${APPEND_EVENTS})
     INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
     VALUES ($1, $5, $6, $7, $8, $9, $10)`,
 };
@@ -111,18 +112,11 @@ export async function write<Result>(
   transaction: DatabaseTransaction,
   { request, requestId, outcome, events, now, idempotencyTtlHours }: WorkRecord<Result>,
 ): Promise<void> {
-  const rows = events.map(({ type, data, changedFields }) => ({
-    id: newId(),
-    type,
-    subject: outcome.subject,
-    data,
-    changed_fields: changedFields,
-  }));
   await transaction.query(WRITE, [
     request.principal,
     requestId,
     now,
-    JSON.stringify(rows),
+    JSON.stringify(events.map((event) => outboxRow(outcome.subject, event))),
     request.action,
     request.key,
     request.fingerprint,
@@ -130,6 +124,35 @@ export async function write<Result>(
     outcome.subject,
     new Date(now.getTime() + idempotencyTtlHours * HOUR_MS),
   ]);
+}
+
+/** An event with the id of the resource it is about. */
+export interface SubjectEvent {
+  subject: string;
+  event: DomainEvent;
+}
+
+/** Where events come from that belong to no request of their own. */
+export interface EventOrigin {
+  actor: string;
+  requestId: string;
+  now: Date;
+}
+
+const APPEND = { name: "unit-of-work.append", text: APPEND_EVENTS };
+
+/** Writes events to the outbox, without a result for idempotent replay. */
+export async function appendEvents(
+  transaction: DatabaseTransaction,
+  events: readonly SubjectEvent[],
+  { actor, requestId, now }: EventOrigin,
+): Promise<void> {
+  const rows = events.map(({ subject, event }) => outboxRow(subject, event));
+  await transaction.query(APPEND, [actor, requestId, now, JSON.stringify(rows)]);
+}
+
+function outboxRow(subject: string, { type, data, changedFields }: DomainEvent): object {
+  return { id: newId(), type, subject, data, changed_fields: changedFields };
 }
 
 const FORGET = { name: "unit-of-work.forget", text: "DELETE FROM events.idempotency WHERE subject = $1" };
@@ -146,6 +169,13 @@ const REDACT = [
       (SELECT position FROM events.outbox WHERE subject = $1 ORDER BY position FOR UPDATE)`,
   },
   { name: "unit-of-work.redact-log", text: `UPDATE events.log SET ${REDACTED} WHERE subject = $1` },
+  {
+    name: "unit-of-work.redact-dead-letters",
+    // What an error says may be about the data too.
+    text: `UPDATE events.dead_letter SET error_message = '', event = jsonb_set(event, '{data}', coalesce(
+      (SELECT jsonb_object_agg(key, value) FROM jsonb_each(event->'data') WHERE key IN ('id', 'version')), '{}'))
+      WHERE subject = $1`,
+  },
 ];
 
 /** Deletes every result for replay that is about a resource, and of the data of its events all but id and version. */

@@ -10,9 +10,8 @@ import {
 import { toCloudEvent } from "../../lib/cloud-event.ts";
 import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
 import type { EventDefinition } from "../../lib/event-definition.ts";
+import { EVENT_STREAM } from "../../lib/event-stream.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
-
-const STREAM = "EVENTS";
 
 /** How long the stream remembers message ids: an event that is sent again within it is stored once. */
 const DUPLICATE_WINDOW_MS = 5 * 60_000;
@@ -95,7 +94,7 @@ export class EventStream {
   async countMessages(): Promise<number | null> {
     try {
       const manager = await this.#manager();
-      return (await manager.streams.info(STREAM)).state.messages;
+      return (await manager.streams.info(EVENT_STREAM)).state.messages;
     } catch {
       return null;
     }
@@ -104,7 +103,7 @@ export class EventStream {
   /** Deletes what the stream has of a subject before one of its messages. */
   async #forget(subject: string, before: number): Promise<void> {
     const manager = await this.#manager();
-    await manager.streams.purge(STREAM, { filter: `events.*.${subject}`, seq: before });
+    await manager.streams.purge(EVENT_STREAM, { filter: `events.*.${subject}`, seq: before });
   }
 
   /** Makes the stream, or changes it to what the settings say, unless it was just seen to be right. */
@@ -117,14 +116,14 @@ export class EventStream {
     const wanted = this.#config();
     const current = await findStream(manager);
     if (!current) await manager.streams.add(wanted);
-    else if (differs(current, wanted)) await manager.streams.update(STREAM, { ...current, ...wanted });
+    else if (differs(current, wanted)) await manager.streams.update(EVENT_STREAM, { ...current, ...wanted });
     this.#checkedAt = performance.now();
   }
 
   #config(): Partial<StreamConfig> & Pick<StreamConfig, "name"> {
     const { replicas, retentionDays } = this.#options;
     return {
-      name: STREAM,
+      name: EVENT_STREAM,
       subjects: ["events.>"],
       storage: StorageType.File,
       retention: RetentionPolicy.Limits,
@@ -163,7 +162,7 @@ const NOT_FOUND = "404";
 
 async function findStream(manager: JetStreamManager): Promise<StreamConfig | undefined> {
   try {
-    return (await manager.streams.info(STREAM)).config;
+    return (await manager.streams.info(EVENT_STREAM)).config;
   } catch (error) {
     if ((error as { code?: unknown }).code === NOT_FOUND) return undefined;
     throw error;

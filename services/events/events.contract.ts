@@ -2,6 +2,7 @@ import type { CloudEvent, DomainEventType } from "../../lib/cloud-event.ts";
 import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
 import type { HealthReport } from "../../lib/health.ts";
 import type { Infer } from "../../lib/validation.ts";
+import type { DeadLetterActions, DeadLetterHints } from "./dead-letters.contract.ts";
 
 /** How far the relay is. Of several nodes any one can tell. */
 export interface EventsStatus {
@@ -40,7 +41,7 @@ export interface Replay {
 }
 
 /** Actions of the events service. */
-export interface EventsActions {
+export interface EventsActions extends DeadLetterActions {
   "events.health": { params: Record<string, never>; result: HealthReport };
   /**
    * Without `after`: from the oldest event that is kept. A page may be shorter than `limit` before the end of the log.
@@ -57,7 +58,7 @@ export interface EventsActions {
 }
 
 /** Transient events of the events service. */
-export interface EventsHints {
+export interface EventsHints extends DeadLetterHints {
   /** The log has grown up to this sequence number. A hint: who reads the log also looks by himself now and then. */
   "events-appended": { sequence: number };
 }

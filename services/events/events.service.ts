@@ -4,6 +4,7 @@ import { natsConnectionOf } from "../../broker/nats-link.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { broadcast, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
+import { deadLetterActions } from "./dead-letters.ts";
 import { EventStream } from "./event-stream.ts";
 import * as contract from "./events.contract.ts";
 import { readEventPage } from "./event-page.ts";
@@ -60,6 +61,8 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
           return replay(database, ctx.params.from);
         },
       },
+
+      ...deadLetterActions(node),
     },
 
     created() {

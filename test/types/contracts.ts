@@ -75,5 +75,5 @@ export function domainEvents(user: User): DomainEvent[] {
 true satisfies Equal<ActionName, Extract<ActionName, `${string}.${string}`>>;
 true satisfies Equal<
   Exclude<keyof EventMap, `${string}_v${number}`>,
-  "auth-revoked" | "cache-invalidated" | "events-appended"
+  "auth-revoked" | "cache-invalidated" | "events-appended" | "dead-letter-replay-requested"
 >;

@@ -125,6 +125,8 @@ describe("every action", () => {
       "events.health": true,
       "events.list": true,
       "events.status": true,
+      "events.deadLetters": true,
+      "events.replayDeadLetter": true,
       "events.replay": true,
     };
     expect(new Set(all.keys())).toEqual(new Set(Object.keys(ofContract)));

@@ -1,0 +1,164 @@
+import type { Logger } from "pino";
+import type { Database } from "../lib/database.ts";
+import { Wakeup } from "../lib/waiting.ts";
+import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts";
+
+interface LogSourceOptions {
+  consumer: string;
+  types: readonly string[];
+  database: Database;
+  log: Logger;
+}
+
+/** Notices that are being handled: no more is read until half of them are settled. */
+const MAX_UNDER_WAY = 500;
+/** With those that wait for another attempt. Bounds the memory when everything fails. */
+const MAX_OUTSTANDING = 20_000;
+const PAGE = 250;
+/** How soon the log is looked at when nobody said that it has grown. */
+const POLL_MS = 1000;
+
+const POSITION = {
+  text: `SELECT position::float8 AS position FROM events.consumer WHERE name = $1`,
+};
+const HEAD = { name: "durable-consumer.head", text: `SELECT head::float8 AS head FROM events.relay` };
+const READ = {
+  name: "durable-consumer.read",
+  text: `
+    SELECT subject, sequence::float8 AS sequence FROM events.log
+    WHERE log.sequence > $3 AND log.sequence <= $4 AND type = ANY ($2)
+      AND NOT EXISTS (SELECT FROM events.inbox WHERE consumer = $1 AND event_id = log.id)
+    ORDER BY log.sequence LIMIT $5`,
+};
+const SAVE = {
+  name: "durable-consumer.save",
+  text: `UPDATE events.consumer SET position = $2 WHERE name = $1 AND position < $2`,
+};
+const LAG = {
+  name: "durable-consumer.lag",
+  text: `
+    SELECT count(*)::float8 AS lag FROM events.log
+    WHERE log.sequence > (SELECT position FROM events.consumer WHERE name = $1) AND type = ANY ($2)
+      AND NOT EXISTS (SELECT FROM events.inbox WHERE consumer = $1 AND event_id = log.id)`,
+};
+
+/**
+ * Hears of events by reading the log, for a system without NATS. Every instance reads the whole log; which of them
+ * handles an event is settled by the lock on its subject.
+ */
+export class LogSource implements EventSource {
+  readonly #options: LogSourceOptions;
+  /** Notices that are not settled, in their order, with the timers of those that wait for another attempt. */
+  readonly #outstanding = new Map<Notice, NodeJS.Timeout | undefined>();
+  readonly #underWay = new Set<Promise<void>>();
+  readonly #news = new Wakeup();
+  readonly #stopping = new AbortController();
+  #handle: (notice: Notice) => Promise<Verdict> = async () => ({ isDone: false, retryInMs: 0 });
+  /** Read up to here; undefined before the first look. */
+  #cursor: number | undefined;
+  #savedPosition = 0;
+  /** What comes first after a start may be what the process before ended with. */
+  #isFirstPage = true;
+  /** The log has more than there was room for. */
+  #hasMore = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: LogSourceOptions) {
+    this.#options = options;
+  }
+
+  start(handle: (notice: Notice) => Promise<Verdict>): void {
+    this.#handle = handle;
+    this.#running = this.#run();
+  }
+
+  wake(): void {
+    this.#news.call();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    for (const timer of this.#outstanding.values()) clearTimeout(timer);
+    await this.#running;
+    await Promise.all(this.#underWay);
+    await this.#savePosition().catch(() => undefined);
+  }
+
+  async lag(): Promise<number> {
+    const { database, consumer, types } = this.#options;
+    const [row] = await database.query<{ lag: number }>(LAG, [consumer, types]);
+    return row?.lag ?? 0;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#read();
+      } catch (error) {
+        // That a database is away is said by its monitor.
+        this.#options.log.debug({ err: error }, "the log of events cannot be read");
+      }
+      await this.#news.wait(POLL_MS, signal);
+    }
+  }
+
+  /** Gives out what is new in the log, as far as there is room for it. */
+  async #read(): Promise<void> {
+    const { database, consumer, types } = this.#options;
+    if (this.#cursor === undefined) {
+      const [row] = await database.query<{ position: number }>(POSITION, [consumer]);
+      this.#cursor = this.#savedPosition = row?.position ?? 0;
+    }
+    const [relay] = await database.query<{ head: number }>(HEAD, []);
+    const head = relay?.head ?? 0;
+    while (this.#cursor < head && this.#hasRoom()) {
+      const values: unknown[] = [consumer, types, this.#cursor, head, PAGE];
+      const rows = await database.query<Omit<Notice, "isRepeated">>(READ, values);
+      this.#cursor = rows.length < PAGE ? head : (rows.at(-1)?.sequence ?? head);
+      for (const row of rows) this.#giveOut({ ...row, isRepeated: this.#isFirstPage });
+      this.#isFirstPage = false;
+    }
+    this.#hasMore = this.#cursor < head;
+    await this.#savePosition();
+  }
+
+  #hasRoom(): boolean {
+    return (
+      !this.#stopping.signal.aborted &&
+      this.#underWay.size < MAX_UNDER_WAY &&
+      this.#outstanding.size < MAX_OUTSTANDING
+    );
+  }
+
+  #giveOut(notice: Notice): void {
+    this.#outstanding.set(notice, undefined);
+    const settled = this.#settle(notice);
+    this.#underWay.add(settled);
+    void settled.finally(() => {
+      this.#underWay.delete(settled);
+      if (this.#hasMore && this.#underWay.size <= MAX_UNDER_WAY / 2) this.wake();
+    });
+  }
+
+  async #settle(notice: Notice): Promise<void> {
+    const { isDone, retryInMs } = await this.#handle(notice);
+    if (isDone) this.#outstanding.delete(notice);
+    else if (!this.#stopping.signal.aborted) {
+      this.#outstanding.set(
+        notice,
+        setTimeout(() => this.#giveOut(notice), retryInMs),
+      );
+    }
+  }
+
+  /** Remembers how far everything is handled, by whichever instance. */
+  async #savePosition(): Promise<void> {
+    if (this.#cursor === undefined) return;
+    const oldest = this.#outstanding.keys().next().value;
+    const position = oldest ? oldest.sequence - 1 : this.#cursor;
+    if (position <= this.#savedPosition) return;
+    await this.#options.database.query(SAVE, [this.#options.consumer, position]);
+    this.#savedPosition = position;
+  }
+}

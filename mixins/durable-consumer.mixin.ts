@@ -1,0 +1,171 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Node } from "../bootstrap/node.ts";
+import { natsConnectionOf } from "../broker/nats-link.ts";
+import type { CloudEvent, DomainEventType } from "../lib/cloud-event.ts";
+import type { DatabaseTransaction } from "../lib/database-connection.ts";
+import { createSweep } from "../lib/sweep.ts";
+import { pause } from "../lib/waiting.ts";
+import { Attempts } from "./durable-consumer.attempt.ts";
+import { Deliveries } from "./durable-consumer.deliveries.ts";
+import { runHandler, type Handler } from "./durable-consumer.handler.ts";
+import { JetStreamSource } from "./durable-consumer.jetstream.ts";
+import { LogSource } from "./durable-consumer.log.ts";
+import { Replays } from "./durable-consumer.replay.ts";
+import type { EventSource } from "./durable-consumer.source.ts";
+import { purgeInbox, register } from "./durable-consumer.store.ts";
+import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
+
+export interface DurableConsumerOptions<Type extends DomainEventType, This = Service> {
+  /** Unique in the system, for ever: what is remembered is remembered under it. Instances with one name share the work. */
+  name: string;
+  /** Types of the events that it handles. One that is added later begins at that time. */
+  events: readonly [Type, ...Type[]];
+  handler: Handler<Type, This>;
+  /** Where a consumer begins that is new: at the oldest event of the log, or with what comes from now on. */
+  startFrom?: "beginning" | "now";
+  /** After so many failed attempts an event becomes a dead letter. */
+  maxDeliver?: number;
+  /** Waits in milliseconds after the first, second, … failure, spread by a fifth; the last one goes for all that follow. */
+  backoff?: readonly number[];
+  /** How many resources one instance works on at the same time; each takes a connection of the database. */
+  concurrency?: number;
+}
+
+/** What of a node a consumer needs. */
+type ConsumerNode = Pick<Node, "config" | "log" | "database" | "metrics">;
+
+const DEFAULT_BACKOFF_MS = [1000, 5000, 30_000, 120_000];
+const NAME = /^[a-z][a-z0-9-]{0,62}$/;
+const START_RETRY_MS = 1000;
+
+/**
+ * Gives a service a durable consumer: each event of these types is handled by one of its instances, in its order among
+ * the events of its resource, whatever fails. What the handler writes through its transaction happens once; an event
+ * that fails comes again and holds back only its own resource; in the end it becomes a dead letter.
+ *
+ * It hears of events from JetStream, or from the log itself on a node without NATS_URL.
+ *
+ * @throws Error when the name is no name
+ */
+export function durableConsumer<Type extends DomainEventType, This = Service>(
+  node: ConsumerNode,
+  options: DurableConsumerOptions<Type, This>,
+): Partial<ServiceSchema> {
+  if (!NAME.test(options.name)) throw new Error(`'${options.name}' is no name for a durable consumer.`);
+  let consumer: DurableConsumer | undefined;
+  return {
+    events: {
+      "events-appended": { handler: () => consumer?.wake() },
+      "dead-letter-replay-requested": { handler: () => consumer?.wakeReplays() },
+    },
+    async started(this: Service) {
+      // The types of the events and of `this` are checked where the consumer is declared.
+      consumer = new DurableConsumer(
+        node,
+        options as unknown as DurableConsumerOptions<DomainEventType>,
+        this,
+      );
+      consumer.start();
+    },
+    async stopped() {
+      await consumer?.stop();
+    },
+  };
+}
+
+class DurableConsumer {
+  readonly #node: ConsumerNode;
+  readonly #options: DurableConsumerOptions<DomainEventType>;
+  readonly #service: Service;
+  readonly #deliveries: Deliveries;
+  readonly #replays: Replays;
+  readonly #sweep: ReturnType<typeof createSweep>;
+  readonly #stopping = new AbortController();
+  #source: EventSource | undefined;
+  #starting: Promise<void> | undefined;
+
+  constructor(node: ConsumerNode, options: DurableConsumerOptions<DomainEventType>, service: Service) {
+    const { name: consumer, events: types, handler, maxDeliver = 5, concurrency = 4 } = options;
+    const { database, log } = node;
+    this.#node = node;
+    this.#options = options;
+    this.#service = service;
+    const parts = {
+      consumer,
+      database,
+      log,
+      handle: (event: CloudEvent, transaction: DatabaseTransaction) =>
+        runHandler(service, consumer, handler, event, transaction),
+      wakeRelay: createRelayWakeup(database),
+    };
+    const attempts = new Attempts({
+      ...parts,
+      types,
+      maxDeliver,
+      backoffMs: options.backoff ?? DEFAULT_BACKOFF_MS,
+      metrics: node.metrics?.consumers,
+    });
+    this.#deliveries = new Deliveries({
+      log,
+      concurrency,
+      step: (subject, through, isRepeated) => attempts.next(subject, through, isRepeated),
+    });
+    this.#replays = new Replays(parts);
+    this.#sweep = createSweep(() => purgeInbox(database, consumer));
+  }
+
+  /** Does not wait: a database or stream that is away must not keep the node from starting. */
+  start(): void {
+    this.#starting = this.#begin();
+  }
+
+  /** The log has grown. */
+  wake(): void {
+    this.#source?.wake();
+  }
+
+  /** Dead letters are to be replayed. */
+  wakeReplays(): void {
+    this.#replays.wake();
+  }
+
+  /** What is being handled is finished; what is not is left to other instances, or to the next start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#starting;
+    // First, lest what is given back comes to this instance again.
+    const sourceStopped = this.#source?.stop();
+    this.#deliveries.stop();
+    this.#sweep.stop();
+    await Promise.all([sourceStopped, this.#replays.stop()]);
+  }
+
+  async #begin(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { name } = this.#options;
+    const { log, metrics } = this.#node;
+    while (!signal.aborted) {
+      try {
+        const source = await this.#createSource();
+        metrics?.consumers.watch(name, () => source.lag());
+        source.start((notice) => this.#deliveries.handle(notice));
+        this.#source = source;
+        break;
+      } catch (error) {
+        log.warn({ err: error, consumer: name }, "a durable consumer cannot start yet");
+        await pause(START_RETRY_MS, signal);
+      }
+    }
+    this.#replays.start();
+    this.#sweep.start();
+  }
+
+  async #createSource(): Promise<EventSource> {
+    const { name: consumer, events: types, startFrom = "beginning" } = this.#options;
+    const { database, log, config } = this.#node;
+    const startAfter = await register(database, consumer, types, startFrom);
+    if (!config.NATS_URL) return new LogSource({ consumer, types, database, log });
+    const connection = () => natsConnectionOf(this.#service.broker);
+    return new JetStreamSource({ consumer, types, startAfter, connection, log });
+  }
+}
