@@ -1,4 +1,4 @@
-import { hash } from "node:crypto";
+import { createHmac, hash, type KeyObject } from "node:crypto";
 
 /**
  * JSON text that is the same for equal values: object keys sorted, undefined members dropped (in the manner of
@@ -21,4 +21,9 @@ export function canonicalJson(value: unknown): string {
 /** SHA-256 of the canonical JSON of `value`, in base64url (43 characters). */
 export function fingerprint(value: unknown): string {
   return hash("sha256", canonicalJson(value), "base64url");
+}
+
+/** As {@link fingerprint}, for values that may be guessed: only who has the key can try whether it is that of a value. */
+export function keyedFingerprint(key: KeyObject, value: unknown): string {
+  return createHmac("sha256", key).update(canonicalJson(value)).digest("base64url");
 }

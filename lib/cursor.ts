@@ -1,5 +1,6 @@
-import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import { fingerprint } from "./canonical-json.ts";
+import { derivedKey } from "./derived-key.ts";
 
 /** Where a page ended: the values of the sort columns of its last row, in the order of the sort. */
 export type CursorPosition = readonly (string | number)[];
@@ -14,9 +15,9 @@ export interface CursorCodec {
 
 const MAC_BYTES = 16;
 
-/** @param secret the node's SECRET; the key is derived from it, so that it serves no other purpose */
+/** @param secret the node's SECRET */
 export function createCursorCodec(secret: string): CursorCodec {
-  const key = createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", "rollcall cursor", 32)));
+  const key = derivedKey(secret, "cursor");
 
   // The scope is not carried in the cursor, only signed with it.
   const macOf = (payload: Buffer, scope: unknown): Buffer =>

@@ -1,22 +1,10 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createSecretKey,
-  hkdfSync,
-  randomBytes,
-  type KeyObject,
-} from "node:crypto";
+import { createCipheriv, createDecipheriv, randomBytes, type KeyObject } from "node:crypto";
 
 const CIPHER = "aes-256-gcm";
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** A key for {@link seal}, made of something secret with at least 128 bits of chance; it serves this purpose only. */
-export function sealingKey(secret: string, purpose: string): KeyObject {
-  return createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", `rollcall ${purpose}`, 32)));
-}
-
-/** Encrypts a text (AES-256-GCM), for keeping it where others can read. */
+/** Encrypts a text (AES-256-GCM), for keeping it where others can read. The key: see `derived-key.ts`. */
 export function seal(text: string, key: KeyObject): string {
   const iv = randomBytes(IV_BYTES);
   const cipher = createCipheriv(CIPHER, key, iv);

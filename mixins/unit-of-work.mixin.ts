@@ -1,10 +1,12 @@
+import type { KeyObject } from "node:crypto";
 import { Errors, type Context, type ServiceBroker, type ServiceSchema } from "moleculer";
 import { cacheKey, invalidateCache } from "../broker/cache.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../broker/idempotency-key.middleware.ts";
-import { fingerprint } from "../lib/canonical-json.ts";
+import { keyedFingerprint } from "../lib/canonical-json.ts";
 import type { ActionName, ActionParams } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
+import { derivedKey } from "../lib/derived-key.ts";
 import { actorOf, type PrincipalMeta } from "../lib/principal.ts";
 import { createSweep } from "../lib/sweep.ts";
 import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
@@ -49,6 +51,8 @@ interface UnitOfWorkOptions {
   database: Database;
   /** How long the result of a request is kept for replay. */
   idempotencyTtlHours: number;
+  /** The node's SECRET. Parameters may be passwords: without it nobody can try which ones a fingerprint is of. */
+  secret: string;
   /** Cached reads that a change of this resource makes stale. */
   cachedReads: (subject: string) => { [Name in ActionName]: [Name, ActionParams<Name>] }[ActionName][];
 }
@@ -65,7 +69,11 @@ interface WorkMeta extends PrincipalMeta {
  */
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
   const sweep = createSweep(() => deleteExpiredResults(options.database));
-  const wakeRelay = createRelayWakeup(options.database);
+  const parts = {
+    ...options,
+    fingerprintKey: derivedKey(options.secret, "idempotency"),
+    wakeRelay: createRelayWakeup(options.database),
+  };
   return {
     started: async () => sweep.start(),
     stopped: async () => sweep.stop(),
@@ -78,19 +86,24 @@ export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSche
     },
     methods: {
       unitOfWork<Result>(ctx: Context, change: (work: Work) => Promise<Outcome<Result>>): Promise<Result> {
-        return runUnitOfWork({ ...options, wakeRelay }, ctx as Context<unknown, WorkMeta>, change);
+        return runUnitOfWork(parts, ctx as Context<unknown, WorkMeta>, change);
       },
     },
   };
 }
 
+interface UnitOfWorkParts extends UnitOfWorkOptions {
+  fingerprintKey: KeyObject;
+  wakeRelay: () => void;
+}
+
 async function runUnitOfWork<Result>(
-  { database, idempotencyTtlHours, cachedReads, wakeRelay }: UnitOfWorkOptions & { wakeRelay: () => void },
+  { database, idempotencyTtlHours, cachedReads, wakeRelay, fingerprintKey }: UnitOfWorkParts,
   ctx: Context<unknown, WorkMeta>,
   change: (work: Work) => Promise<Outcome<Result>>,
 ): Promise<Result> {
   refuseWhenLate(ctx);
-  const request = requestOf(ctx);
+  const request = requestOf(ctx, fingerprintKey);
   try {
     const { subject, result, isNew, hasEvents } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
@@ -154,14 +167,15 @@ function refuseWhenLate(ctx: Context): void {
   throw new Errors.RequestSkippedError({ action: ctx.action?.name ?? "", nodeID: ctx.broker.nodeID });
 }
 
-function requestOf(ctx: Context<unknown, WorkMeta>): Request {
+function requestOf(ctx: Context<unknown, WorkMeta>, fingerprintKey: KeyObject): Request {
   const key: unknown = ctx.headers?.[IDEMPOTENCY_KEY_HEADER];
   const action = ctx.action?.name;
   const { principal } = ctx.meta;
   if (typeof key !== "string" || !action || !principal) {
     throw new Error(`The action '${action}' uses a unit of work and must be marked 'idempotent: true'.`);
   }
-  return { principal: actorOf(principal), action, key, fingerprint: fingerprint(ctx.params) };
+  const fingerprint = keyedFingerprint(fingerprintKey, ctx.params);
+  return { principal: actorOf(principal), action, key, fingerprint };
 }
 
 function invalidate(broker: ServiceBroker, reads: readonly [ActionName, unknown][]): Promise<void> {

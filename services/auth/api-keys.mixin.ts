@@ -3,7 +3,8 @@ import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
 import type { ActionParams } from "../../lib/contracts.ts";
-import { seal, sealingKey, unseal } from "../../lib/sealed-box.ts";
+import { derivedKey } from "../../lib/derived-key.ts";
+import { seal, unseal } from "../../lib/sealed-box.ts";
 import type { UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import { isKeyOf, issueApiKey, rotateApiKey, toApiKey } from "./api-keys.domain.ts";
 import { ApiKeysRepository, type ApiKeyRecord } from "./api-keys.repository.ts";
@@ -23,7 +24,7 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
   const repository = new ApiKeysRepository(database);
   const cursors = createCursorCodec(secret);
   // A replay has to show the key again, and the record that it is answered from must not hold it.
-  const recordKey = sealingKey(secret, "api key in an idempotency record");
+  const recordKey = derivedKey(secret, "api key in an idempotency record");
   const sealKey = (record: ApiKeyRecord, key: string): contract.ApiKeyWithSecret => ({
     ...toApiKey(record),
     key: seal(key, recordKey),

@@ -1,7 +1,7 @@
 import type { HealthReport } from "../../lib/health.ts";
 import { SCOPES, type Role, type Scope } from "../../lib/principal.ts";
 import type { Infer } from "../../lib/validation.ts";
-import { getUserByEmailParams, type User } from "../users/users.contract.ts";
+import { getUserByEmailParams, newPassword, type User } from "../users/users.contract.ts";
 
 /** How long an access token is valid; also how long a revocation has to be remembered. */
 export const ACCESS_TOKEN_TTL_SECONDS = 900;
@@ -89,9 +89,6 @@ const { email } = getUserByEmailParams;
 
 /** A password that is only compared: what a rule says about it would tell how passwords look. */
 const presentedPassword = { type: "string", min: 1, max: 256 } as const;
-
-/** A password that is going to be one. Its length is all that can be said of it here: see `password-rules.ts`. */
-export const newPassword = { type: "string", min: 10, max: 256 } as const;
 
 const opaque = { type: "string", min: 1, max: 1000 } as const;
 

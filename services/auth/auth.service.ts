@@ -62,6 +62,7 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
       UnitOfWorkMixin({
         database,
         idempotencyTtlHours: config.IDEMPOTENCY_TTL_HOURS,
+        secret: node.secret,
         cachedReads: () => [],
       }),
       HealthMixin(node.monitors),

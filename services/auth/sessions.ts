@@ -1,7 +1,8 @@
 import type { Database } from "../../lib/database.ts";
 import { newId } from "../../lib/ids.ts";
 import type { Role } from "../../lib/principal.ts";
-import { seal, sealingKey, unseal } from "../../lib/sealed-box.ts";
+import { derivedKey } from "../../lib/derived-key.ts";
+import { seal, unseal } from "../../lib/sealed-box.ts";
 import { ACCESS_TOKEN_TTL_SECONDS, type TokenPair } from "./auth.contract.ts";
 import { invalidRefreshToken } from "./auth.errors.ts";
 import { hashOf, newRefreshToken } from "./opaque-tokens.ts";
@@ -64,7 +65,7 @@ export class Sessions {
    * @throws INVALID_REFRESH_TOKEN
    */
   refresh(token: string, idempotencyKey: string): Promise<Refresh> {
-    const retryKey = sealingKey(`${token} ${idempotencyKey}`, "refresh retry");
+    const retryKey = derivedKey(`${token} ${idempotencyKey}`, "refresh retry");
     return this.#database.transaction(async (transaction): Promise<Refresh> => {
       const hash = hashOf(token);
       const found = await this.#repository.lockToken(hash, transaction);

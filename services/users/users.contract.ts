@@ -138,7 +138,15 @@ const profile = {
   bio: { ...bio, optional: true },
 } as const;
 
-export const createUserParams = { $$strict: true, ...profile } as const;
+/** A password that is going to be one. What its length does not say is said by the auth service. */
+export const newPassword = { type: "string", min: 10, max: 256 } as const;
+
+/** The password is never shown, stored as it is, or sent in an event: it goes to the auth service and no further. */
+export const createUserParams = {
+  $$strict: true,
+  ...profile,
+  password: { ...newPassword, optional: true },
+} as const;
 export const getUserParams = { $$strict: true, id } as const;
 export const getUserByEmailParams = { $$strict: true, email } as const;
 export const replaceUserParams = { $$strict: true, id, expectedVersions, ...profile } as const;
@@ -195,7 +203,7 @@ export type ListUsers = Infer<typeof listUsersParams>;
 /** Actions of the users service. Every one that changes something is safe to retry: see the unit of work. */
 export interface UsersActions {
   "users.health": { params: Record<string, never>; result: HealthReport };
-  /** @throws EMAIL_TAKEN */
+  /** @throws EMAIL_TAKEN, and VALIDATION_FAILED for a common password */
   "users.create": { params: NewUser; result: User };
   /** Internal: a user with the role admin. @throws EMAIL_TAKEN */
   "users.createAdmin": { params: NewUser; result: User };

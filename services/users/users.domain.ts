@@ -1,4 +1,3 @@
-import { newId } from "../../lib/ids.ts";
 import { invalidField } from "../../broker/errors.ts";
 import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
 import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
@@ -53,11 +52,11 @@ export function toProfile(params: NewUser): Profile {
   return { email: normaliseEmail(params.email), firstName, lastName, nickname, country, bio };
 }
 
-export function createUser(params: NewUser, now: Date, role: UserRole = "user"): UserRecord {
+export function createUser(id: string, params: NewUser, role: UserRole, now: Date): UserRecord {
   const createdAt = now.toISOString();
   return {
     ...toProfile(params),
-    id: newId(),
+    id,
     imageUrls: [],
     avatarUrl: null,
     role,

@@ -2,8 +2,8 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
-import { isCanonicalId } from "../../lib/ids.ts";
-import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
+import { isCanonicalId, newId } from "../../lib/ids.ts";
+import { call, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
@@ -44,6 +44,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       UnitOfWorkMixin({
         database,
         idempotencyTtlHours: config.IDEMPOTENCY_TTL_HOURS,
+        secret: node.secret,
         cachedReads: (id) => [["users.get", { id }]],
       }),
       HealthMixin(node.monitors),
@@ -156,9 +157,13 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     },
 
     methods: {
-      createUser(this: UsersService, ctx: Context<contract.NewUser>, role: contract.UserRole) {
+      async createUser(this: UsersService, ctx: Context<contract.NewUser>, role: contract.UserRole) {
+        const id = newId();
+        const { password } = ctx.params;
+        // Before the user, so that none is there whose password was refused; one without a user is deleted later.
+        if (password !== undefined) await setPassword(ctx, id, password);
         return this.unitOfWork(ctx, async (work) => {
-          const record = domain.createUser(ctx.params, work.now, role);
+          const record = domain.createUser(id, ctx.params, role, work.now);
           work.transaction.enlist(this.repository.insert(record, work.transaction));
           const result = domain.toUser(record);
           const changedFields = Object.keys(domain.toProfile(ctx.params));
@@ -187,4 +192,9 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       this.repository = new UsersRepository(database, this.model);
     },
   };
+}
+
+/** In the name of the node: whoever signs up may not set passwords of just any user. */
+async function setPassword(ctx: Context, userId: string, password: string): Promise<void> {
+  await call(ctx.broker, "auth.setPassword", { userId, password }, { requestID: ctx.requestID ?? ctx.id });
 }

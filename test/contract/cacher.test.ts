@@ -46,7 +46,7 @@ describe.each([
     const node = (id: string) => {
       const broker = createTestBroker({ NODE_ID: id, NATS_URL: nats.url, ...settings() });
       // The mixin that every service which writes has: it drops what another node says is stale.
-      const mixin = UnitOfWorkMixin({ database, idempotencyTtlHours: 1, cachedReads: () => [] });
+      const mixin = UnitOfWorkMixin({ database, secret: "", idempotencyTtlHours: 1, cachedReads: () => [] });
       broker.createService(source.service([mixin]));
       return broker;
     };

@@ -1,16 +1,15 @@
 import { randomUUID } from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { Redis } from "ioredis";
 import type { ServiceBroker } from "moleculer";
 
 import { call } from "../../lib/contracts.ts";
-import { readStream } from "../support/event-stream.ts";
 import { untilAllPublished } from "../support/outbox-rows.ts";
 import { startRedis } from "../support/redis.ts";
 import { withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
 import type { TestServer } from "../support/server-process.ts";
+import { messagesWith, redisKeysWith, tablesWith } from "../support/stored-text.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 
 let nodes: TestNodes;
@@ -29,41 +28,6 @@ afterAll(async () => {
   await nodes.stop();
   await redis.stop();
 });
-
-/** Every place in the database where a text is, by its table. */
-async function tablesWith(text: string): Promise<string[]> {
-  const tables = await nodes.sql<{ name: string }>(
-    `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
-     WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`,
-  );
-  expect(tables.length).toBeGreaterThan(4);
-  const found: string[] = [];
-  for (const { name } of tables) {
-    const rows = await nodes.sql(`SELECT FROM ${name} AS t WHERE strpos(to_jsonb(t)::text, $1) > 0`, [text]);
-    if (rows.length > 0) found.push(name);
-  }
-  return found;
-}
-
-/** Every key of Redis in which, or in whose value, a text is. */
-async function keysWith(text: string): Promise<string[]> {
-  const client = new Redis(redis.url);
-  try {
-    const found: string[] = [];
-    for (const key of await client.keys("*")) {
-      const value = (await client.type(key)) === "string" ? await client.get(key) : await client.hgetall(key);
-      if ((key + JSON.stringify(value)).includes(text)) found.push(key);
-    }
-    return found;
-  } finally {
-    client.disconnect();
-  }
-}
-
-async function messagesWith(text: string): Promise<string[]> {
-  const messages = await readStream(nodes.nats.url).messages();
-  return messages.filter((message) => JSON.stringify(message).includes(text)).map(({ subject }) => subject);
-}
 
 /** A user with a life: it is in every place that keeps something about users. */
 async function plantUser(): Promise<{ id: string; planted: string[] }> {
@@ -89,24 +53,24 @@ describe("an erased user", () => {
     const { id, planted } = await plantUser();
     const [email = "", firstName = "", , , changedName = ""] = planted;
     // Else the search below could not fail.
-    expect(await tablesWith(email)).toEqual(
+    expect(await tablesWith(nodes, email)).toEqual(
       expect.arrayContaining(["users.users", "events.idempotency", "events.log"]),
     );
-    expect(await keysWith(changedName)).toHaveLength(1);
-    expect((await messagesWith(firstName)).length).toBeGreaterThanOrEqual(4);
+    expect(await redisKeysWith(redis.url, changedName)).toHaveLength(1);
+    expect((await messagesWith(nodes, firstName)).length).toBeGreaterThanOrEqual(4);
 
     await call(users, "users.erase", { id });
     await untilAllPublished(nodes);
 
     for (const text of planted) {
-      expect([text, await tablesWith(text), await keysWith(text), await messagesWith(text)]).toEqual([
+      expect([
         text,
-        [],
-        [],
-        [],
-      ]);
+        await tablesWith(nodes, text),
+        await redisKeysWith(redis.url, text),
+        await messagesWith(nodes, text),
+      ]).toEqual([text, [], [], []]);
     }
-    expect(await messagesWith(id)).toEqual([`events.user-erased_v1.${id}`]);
+    expect(await messagesWith(nodes, id)).toEqual([`events.user-erased_v1.${id}`]);
   });
 
   test("has events that say what was done to it, without the data", async () => {
@@ -135,12 +99,12 @@ describe("an erased user", () => {
   test("is erased from the outbox too, where events wait for the relay", async () => {
     const lock = await nodes.openTransaction(["SELECT FROM events.relay FOR UPDATE"]);
     const { id } = await call(users, "users.create", newUser({ firstName: "Outbox" }));
-    expect(await tablesWith("Outbox")).toContain("events.outbox");
+    expect(await tablesWith(nodes, "Outbox")).toContain("events.outbox");
     await call(users, "users.erase", { id });
-    expect(await tablesWith("Outbox")).toEqual([]);
+    expect(await tablesWith(nodes, "Outbox")).toEqual([]);
     await lock.rollback();
     await untilAllPublished(nodes);
-    expect(await messagesWith("Outbox")).toEqual([]);
+    expect(await messagesWith(nodes, "Outbox")).toEqual([]);
   });
 
   test("takes no other user along", async () => {
@@ -150,7 +114,7 @@ describe("an erased user", () => {
 
     const { data } = await call(events, "events.list", { subject: other.id });
     expect(data.filter(({ data: of }) => !("email" in of))).toEqual([]);
-    expect(await messagesWith(other.id)).toHaveLength(4);
+    expect(await messagesWith(nodes, other.id)).toHaveLength(4);
     expect(await call(users, "users.get", { id: other.id })).toMatchObject({ version: 4 });
   });
 
@@ -162,7 +126,7 @@ describe("an erased user", () => {
     await nodes.nats.restart();
     await erased;
     await untilAllPublished(nodes);
-    expect(await messagesWith(email)).toEqual([]);
-    expect(await messagesWith(id)).toEqual([`events.user-erased_v1.${id}`]);
+    expect(await messagesWith(nodes, email)).toEqual([]);
+    expect(await messagesWith(nodes, id)).toEqual([`events.user-erased_v1.${id}`]);
   });
 });
