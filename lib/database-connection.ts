@@ -1,6 +1,6 @@
-import type { Duplex } from "node:stream";
 import pg from "pg";
 import { Transaction as SequelizeTransaction, type Sequelize } from "sequelize";
+import { StatementBatch, type Wire } from "./statement-batch.ts";
 
 /**
  * A statement with `$1` parameters. With a name, unique in the code base, PostgreSQL parses it once for each connection
@@ -12,7 +12,7 @@ export interface Statement {
 }
 
 /** A connection of Sequelize's pool, which is a client of `pg`. */
-type Connection = pg.Client & { pipeline: boolean; connection: { stream: Duplex }; uuid?: string };
+type Connection = pg.Client & { connection: Wire; uuid?: string };
 
 /** Of Sequelize, what its types leave out. */
 interface ConnectionManager {
@@ -70,21 +70,27 @@ export async function runStatement<Row extends pg.QueryResultRow>(
   }
 }
 
+const BEGIN = { name: "transaction.begin", text: "BEGIN" };
+const COMMIT = { name: "transaction.commit", text: "COMMIT" };
+
 /**
- * A transaction whose statements are sent without waiting for the ones before: what is sent in one turn of the event
- * loop, with BEGIN and COMMIT, is one round trip. PostgreSQL refuses everything after a statement that failed, so
- * nothing is executed on a wrong assumption.
+ * A transaction whose statements leave together, in one round trip, at the end of the turn of the event loop that they
+ * are sent in. PostgreSQL executes nothing after a statement that failed, so nothing is executed on a wrong assumption.
  */
 export class DatabaseTransaction {
   #sequelize: Sequelize;
   #connection: Connection;
-  #sent: Promise<unknown>[] = [];
-  #isCorked = false;
+  #enlisted: Promise<unknown>[] = [];
+  /** The statements that have not left yet. */
+  #batch = new StatementBatch();
+  /** The end of those that have left. */
+  #sent: Promise<void> = Promise.resolve();
+  /** A transaction of a single batch needs no BEGIN. */
+  #hasBegun = false;
 
   private constructor(sequelize: Sequelize, connection: Connection) {
     this.#sequelize = sequelize;
     this.#connection = connection;
-    connection.pipeline = true;
   }
 
   /** Runs `work` in a transaction; its error, or that of a statement it did not wait for, rolls everything back. */
@@ -96,7 +102,6 @@ export class DatabaseTransaction {
     const connection = await manager.getConnection({ type: "write" });
     const transaction = new DatabaseTransaction(sequelize, connection);
     try {
-      transaction.enlist(transaction.#send({ text: "BEGIN" }));
       const result = await work(transaction);
       await transaction.#commit();
       manager.releaseConnection(connection);
@@ -109,7 +114,14 @@ export class DatabaseTransaction {
 
   /** Runs a statement. Timestamps are ISO 8601 text in the rows. */
   async query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
-    const { rows } = await this.#send<Row>({ ...statement, values, types });
+    const batch = this.#batch;
+    if (batch.isEmpty) {
+      process.nextTick(() => {
+        // Unless the commit has taken it along.
+        if (batch === this.#batch) this.#sendWithBegin();
+      });
+    }
+    const { rows } = await batch.add<Row>({ ...statement, values, types });
     return rows;
   }
 
@@ -117,46 +129,65 @@ export class DatabaseTransaction {
   enlist(sent: Promise<unknown>): void {
     // Its error is thrown by the commit, or is less telling than the one that comes before.
     sent.catch(() => undefined);
-    this.#sent.push(sent);
+    this.#enlisted.push(sent);
   }
 
   /** For models: `Model.update(…, { transaction: transaction.forModels })`. */
   get forModels(): SequelizeTransaction {
+    this.#sendWithBegin();
     const transaction = new SequelizeTransaction(this.#sequelize, {});
     return Object.assign(transaction, { connection: this.#connection });
   }
 
-  #send<Row extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<pg.QueryResult<Row>> {
-    const { stream } = this.#connection.connection;
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      stream.cork();
-      process.nextTick(() => {
-        this.#isCorked = false;
-        stream.uncork();
-      });
-    }
-    return this.#connection.query<Row>(query);
+  #sendWithBegin(): void {
+    if (!this.#hasBegun) this.#batch.startWith(BEGIN);
+    this.#hasBegun = true;
+    this.#send();
+  }
+
+  #send(): void {
+    const batch = this.#batch;
+    if (batch.isEmpty) return;
+    this.#batch = new StatementBatch();
+    this.#sent = this.#sent.then(
+      () => {
+        this.#connection.query(batch);
+        return batch.done;
+      },
+      (error: Error) => {
+        batch.handleError(error, this.#connection.connection);
+        throw error;
+      },
+    );
+    this.#sent.catch(() => undefined);
   }
 
   async #commit(): Promise<void> {
-    const committed = this.#send({ text: "COMMIT" });
-    this.enlist(committed);
-    for (const sent of this.#sent) await sent;
-    // What PostgreSQL answers when a statement failed whose error somebody has caught.
-    const { command } = await committed;
-    if (command !== "COMMIT")
-      throw new Error("The transaction was rolled back: one of its statements failed.");
+    if (this.#hasBegun) this.enlist(this.#batch.add(COMMIT).then(refuseRollback));
+    this.#send();
+    for (const enlisted of this.#enlisted) await enlisted;
+    await this.#sent;
   }
 
   async #rollback(manager: ConnectionManager): Promise<void> {
     try {
-      await this.#send({ text: "ROLLBACK" });
+      await this.#sent.catch(throwUnlessAnswered);
+      if (this.#hasBegun) await this.#connection.query("ROLLBACK");
       manager.releaseConnection(this.#connection);
     } catch {
       destroy(manager, this.#connection);
     }
   }
+}
+
+/** PostgreSQL answers a COMMIT with ROLLBACK when a statement failed whose error somebody has caught. */
+function refuseRollback({ command }: pg.QueryResult): void {
+  if (command !== "COMMIT") throw new Error("The transaction was rolled back: one of its statements failed.");
+}
+
+/** After an error of the server the connection is as good as before; after any other its state is unknown. */
+function throwUnlessAnswered(error: unknown): void {
+  if (!(error instanceof pg.DatabaseError)) throw error;
 }
 
 const GOODBYE_MS = 1000;
