@@ -151,7 +151,7 @@ export class DatabaseTransaction {
     this.#batch = new StatementBatch();
     this.#sent = this.#sent.then(
       () => {
-        this.#connection.query(batch);
+        void this.#connection.query(batch);
         return batch.done;
       },
       (error: Error) => {

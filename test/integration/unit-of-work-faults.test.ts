@@ -14,6 +14,8 @@ import { waitFor } from "../support/wait-for.ts";
 
 /** How PostgreSQL says that a COMMIT is done. */
 const COMMITTED = "COMMIT\0";
+/** The same of a transaction that is a single batch: the answers to its statements leave when it is committed. */
+const BATCH_COMMITTED = "INSERT 0 1\0";
 
 /** How many calls of one action a node takes on at once. */
 const BULKHEAD = 200;
@@ -45,7 +47,7 @@ afterAll(async () => {
 describe("a commit whose answer is lost", () => {
   test("creates one user: the broker's retry finds the result of the first attempt", async () => {
     const params = newUser();
-    const lost = proxy.loseAnswer(COMMITTED);
+    const lost = proxy.loseAnswer(BATCH_COMMITTED);
 
     const user = await call(caller, "users.create", params, { nodeID: "users-a" });
     await lost;
@@ -70,7 +72,7 @@ describe("a commit whose answer is lost", () => {
   test("tells a caller who does not retry that the database was away, and its own repetition is a replay", async () => {
     const key = randomUUID();
     const params = newUser();
-    const lost = proxy.loseAnswer(COMMITTED);
+    const lost = proxy.loseAnswer(BATCH_COMMITTED);
 
     await expect(
       call(caller, "users.create", params, withKey(key, { nodeID: "users-a", retries: 0 })),
