@@ -102,7 +102,7 @@ describe("a transaction", () => {
       insert(transaction, 1);
       await transaction.query({ text: "SELECT pg_terminate_backend(pg_backend_pid())" }, []);
     });
-    await expect(working).rejects.toThrow();
+    await expect(working).rejects.toMatchObject({ code: "57P01" });
     await database.transaction(async (transaction) => insert(transaction, 2));
     expect(await sumOfAll()).toBe(2);
     expect(await backendPid()).not.toBe(backend);
