@@ -12,10 +12,13 @@ import type { Node } from "./node.ts";
 import { readOrCreateSecret } from "./secret.ts";
 import { StopStack } from "./stop-stack.ts";
 
+/** Makes the schema of a service for a node. */
+export type ServiceFactory = (node: Node) => object;
+
 interface ServiceEntry {
   usesDatabase: boolean;
   /** A node loads only the code of the services that it runs: a gateway needs no database driver in its memory. */
-  load(): Promise<(node: Node) => object>;
+  load(): Promise<ServiceFactory>;
 }
 
 const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
@@ -48,25 +51,31 @@ export interface RunningNode {
 interface Startup {
   config: Config;
   log: Logger;
+  siblings: readonly ServiceFactory[];
   stack: StopStack;
   /** What the node depends on, as far as it is known yet. */
   monitors: Map<string, DependencyMonitor>;
 }
 
+interface StartOptions {
+  interrupt?: AbortSignal;
+  siblings?: readonly ServiceFactory[];
+}
+
 /**
  * Starts a node: the embedded database if there is no other, migrations for it, connections, services.
  *
- * @param interrupt aborts the start
+ * @param options `interrupt` aborts the start; `siblings` are services that are not Rollcall's own
  * @throws StartupError when something the operator can mend is wrong, or the reason of the interrupt; then everything
  *   begun is stopped again
  */
 export async function startNode(
   config: Config,
   log: Logger,
-  interrupt = new AbortController().signal,
+  { interrupt = new AbortController().signal, siblings = [] }: StartOptions = {},
 ): Promise<RunningNode> {
   const stack = new StopStack();
-  const startup: Startup = { config, log, stack, monitors: new Map() };
+  const startup: Startup = { config, log, siblings, stack, monitors: new Map() };
   try {
     // Outside the deadline of the node: the recovery of a database after a crash may take longer, and has its own.
     const databaseUrl = config.DATABASE_URL ?? (await startOwnPostgres(startup));
@@ -84,8 +93,9 @@ export async function startNode(
  *
  * @returns its URL
  */
-async function startOwnPostgres({ config, log, stack }: Startup): Promise<string | undefined> {
-  if (!usesDatabase(config)) return undefined;
+async function startOwnPostgres(startup: Startup): Promise<string | undefined> {
+  const { config, log, stack } = startup;
+  if (!usesDatabase(startup)) return undefined;
   const { startEmbeddedPostgres } = await import("./embedded-postgres.ts");
   const { migrate } = await import("./migrate.ts");
   const server = await startEmbeddedPostgres({ dataDir: config.DATA_DIR, log });
@@ -135,7 +145,7 @@ function deadlineError({ config, monitors }: Startup): StartupError {
 async function start(startup: Startup, databaseUrl: string | undefined): Promise<ServiceBroker> {
   const { config, log, stack, monitors } = startup;
   const database =
-    databaseUrl !== undefined && usesDatabase(config)
+    databaseUrl !== undefined && usesDatabase(startup)
       ? await connectDatabase(startup, databaseUrl)
       : undefined;
   const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR, "secret"));
@@ -167,8 +177,8 @@ async function readAuthKeys({ AUTH_KEYS, DATA_DIR }: Config): Promise<readonly s
   return AUTH_KEYS ?? (await readOrCreateSecret(DATA_DIR, "auth-keys")).trim().split(",");
 }
 
-function usesDatabase({ SERVICES: names }: Config): boolean {
-  return names.some((name) => SERVICES[name].usesDatabase);
+function usesDatabase({ config, siblings }: Startup): boolean {
+  return siblings.length > 0 || config.SERVICES.some((name) => SERVICES[name].usesDatabase);
 }
 
 async function connectDatabase({ config, log, stack, monitors }: Startup, url: string): Promise<Database> {
@@ -189,7 +199,7 @@ async function createMetrics(nodeId: string, database: Database | undefined): Pr
   return metrics;
 }
 
-async function startBroker({ stack, monitors }: Startup, node: Node): Promise<ServiceBroker> {
+async function startBroker({ siblings, stack, monitors }: Startup, node: Node): Promise<ServiceBroker> {
   const { config, log, metrics, redis } = node;
   const natsMonitor: DependencyMonitor = new DependencyMonitor({
     name: "nats",
@@ -212,6 +222,7 @@ async function startBroker({ stack, monitors }: Startup, node: Node): Promise<Se
     const createSchema = await SERVICES[name].load();
     broker.createService(createSchema(node) as ServiceSchema);
   }
+  for (const createSchema of siblings) broker.createService(createSchema(node) as ServiceSchema);
   if (metrics && config.METRICS_PORT !== undefined) {
     const { createMetricsService } = await import("../services/metrics/metrics.service.ts");
     broker.createService(createMetricsService(node, metrics, config.METRICS_PORT) as ServiceSchema);
