@@ -1,7 +1,7 @@
 import type { BrokerOptions } from "moleculer";
 import type { Logger } from "pino";
 import { authorizationMiddleware } from "./broker/authorization.middleware.ts";
-import { FailOpenRedisCacher, MemoryCacher } from "./broker/cache.ts";
+import { createCacher } from "./broker/cache/create-cacher.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
 import { jsonTextMiddleware, JsonTextSerializer } from "./broker/json-text.ts";
@@ -22,13 +22,13 @@ export interface BrokerParts {
   log: Logger;
   natsMonitor: DependencyMonitor;
   metrics?: NodeMetrics | undefined;
-  /** Without it the cache is in memory. The broker closes it when it stops. */
+  /** Without it the cache is in memory only. The broker closes it when it stops. */
   redis?: RedisLink | undefined;
 }
 
 /** The broker of a node. Everything that is not Moleculer's default has its reason here. */
 export function brokerOptions({ config, log, natsMonitor, metrics, redis }: BrokerParts): BrokerOptions {
-  const { CACHE_TTL_SECONDS: ttlSeconds } = config;
+  const cacher = createCacher(config, redis, log);
   return {
     namespace: "rollcall",
     nodeID: config.NODE_ID,
@@ -41,7 +41,8 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
 
     transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID) : null,
     serializer: new JsonTextSerializer(),
-    cacher: redis ? new FailOpenRedisCacher({ link: redis, ttlSeconds }) : new MemoryCacher({ ttlSeconds }),
+    cacher,
+    stopped: () => redis?.close(),
     validator: new Validator(),
 
     // Without it a call to a node that has died waits for ever.
@@ -90,7 +91,9 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
       "Timeout",
       // Outside the timeout: inside, a call that timed out would be tracked for ever, and a stop would wait for it.
       "ContextTracker",
-      // Outside the cacher: a hit would be answered before anyone asked who wants it.
+      // Outside of what a call to another node takes, none of which an answer from the memory needs.
+      cacher.nearMiddleware(),
+      // Outside the caches: a hit would be answered before anyone asked who wants it.
       authorizationMiddleware(config),
       idempotencyKeyMiddleware,
       requestLogMiddleware,

@@ -1,7 +1,9 @@
 import type { ActionHandler, ActionSchema, Service, ServiceSchema } from "moleculer";
+import type { ActionCache } from "./cache/cacher.ts";
 
 /** Moleculer's action schema with what Rollcall adds. */
 export type AppActionSchema<This = Service> = ActionSchema<This> & {
+  cache?: boolean | ActionCache;
   /** Every call gets an idempotency key, and the handler uses a unit of work. */
   idempotent?: boolean;
 };

@@ -110,9 +110,19 @@ const schema = z.object({
     .describe(
       "A request waits for Redis no longer than this; then the node does without Redis until it answers in time again.",
     ),
-  CACHE_TTL_SECONDS: wholeNumber(1, 86_400)
-    .prefault("60")
-    .describe("Longest life of a cache entry, and so the bound on a stale read after a lost invalidation."),
+  CACHE: z
+    .enum(["tiered", "memory", "none"])
+    .default("tiered")
+    .describe("Where reads are cached: tiered (in memory, and in Redis if there is one), memory, or none."),
+  CACHE_TTL_SECONDS: wholeNumber(1, 604_800)
+    .prefault("86400")
+    .describe("Longest life of a cache entry. Changes do not wait for it: they reach every cache at once."),
+  CACHE_MAX_ENTRIES: wholeNumber(1, 10_000_000)
+    .prefault("50000")
+    .describe("Most entries that a node caches in its memory."),
+  CACHE_MAX_MEMORY_MB: wholeNumber(1, 65_536)
+    .prefault("64")
+    .describe("Most memory that a node uses for its cache, in MiB."),
   REQUEST_TIMEOUT_MS: milliseconds(500, 60_000)
     .prefault("4000")
     .describe("A call between services fails with 504 after this time."),

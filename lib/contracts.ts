@@ -1,5 +1,4 @@
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
-import type { CacheEvents } from "../broker/cache.contract.ts";
 import type { AuthActions, AuthTransientEvents } from "../services/auth/auth.contract.ts";
 import { AUTH_EVENTS, type AuthEvents } from "../services/auth/auth.events.ts";
 import type { EventsActions, EventsHints } from "../services/events/events.contract.ts";
@@ -19,7 +18,7 @@ export const DOMAIN_EVENTS = { ...AUTH_EVENTS, ...USERS_EVENTS } as const satisf
 >;
 
 /** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
-export type TransientEventMap = AuthTransientEvents & CacheEvents & EventsHints;
+export type TransientEventMap = AuthTransientEvents & EventsHints;
 
 /** Every event of the system. */
 export type EventMap = DomainEventMap & TransientEventMap;

@@ -4,6 +4,9 @@ import type { Logger } from "pino";
 
 const RECONNECT_DELAY_MS = 500;
 
+/** Gives an answer of Redis, or rejects when it does not come in time. */
+export type InTime = <T>(answer: Promise<T>) => Promise<T>;
+
 /**
  * The connection of a node to Redis, which nothing may depend on: what cannot be had from it in time is done without.
  * After a failure no command is sent until {@link ping} has found Redis again, so that only the first requests after a
@@ -13,7 +16,10 @@ export class RedisLink {
   readonly client: Redis;
   readonly #timeoutMs: number;
   readonly #log: Logger;
+  readonly #preparations: ((inTime: InTime) => Promise<void>)[] = [];
   #isUsable = false;
+  #serverId = "";
+  #resuming: Promise<void> | undefined;
 
   constructor(url: string, { timeoutMs, log }: { timeoutMs: number; log: Logger }) {
     this.#timeoutMs = timeoutMs;
@@ -21,18 +27,34 @@ export class RedisLink {
     this.client = new Redis(url, {
       // Commands fail at once while Redis is away, instead of waiting in line for it.
       enableOfflineQueue: false,
+      // Else what was sent to a server that died is sent to the next, when it may be out of date.
+      autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 1,
       connectTimeout: 1000,
       retryStrategy: () => RECONNECT_DELAY_MS,
     });
-    this.client.on("ready", () => (this.#isUsable = true));
+    this.client.on("ready", () => void this.ping().catch(() => undefined));
     // Every attempt to reconnect fails with one; the dependency monitor logs the loss once.
     this.client.on("error", () => (this.#isUsable = false));
+    this.client.on("close", () => {
+      this.#isUsable = false;
+      this.#serverId = "";
+    });
   }
 
   /** False from a failure on until Redis has been found again. */
   get isUsable(): boolean {
     return this.#isUsable;
+  }
+
+  /** Of the process that is connected: another one after a restart, and after a hand-over to a replica. */
+  get serverId(): string {
+    return this.#serverId;
+  }
+
+  /** Has something done each time before Redis is used (again) after a failure; it is not used while that fails. */
+  beforeUse(prepare: (inTime: InTime) => Promise<void>): void {
+    this.#preparations.push(prepare);
   }
 
   /** Rejects when Redis does not answer in time; otherwise it is used (again) from here on. */
@@ -42,7 +64,8 @@ export class RedisLink {
       const { status } = this.client;
       if (status === "connecting" || status === "connect") await once(this.client, "ready");
       await this.#inTime(this.client.ping());
-      this.#isUsable = true;
+      if (!this.#isUsable)
+        await (this.#resuming ??= this.#resume().finally(() => (this.#resuming = undefined)));
     } catch (error) {
       this.#isUsable = false;
       throw error;
@@ -68,6 +91,19 @@ export class RedisLink {
   close(): void {
     this.#isUsable = false;
     this.client.disconnect();
+  }
+
+  async #resume(): Promise<void> {
+    const { stream } = this.client;
+    const info = await this.#inTime(this.client.info("server"));
+    const id = /^run_id:(\w+)/m.exec(info)?.[1];
+    if (id === undefined) throw new Error("Redis does not say which server it is.");
+    this.#serverId = id;
+    for (const prepare of this.#preparations) await prepare((answer) => this.#inTime(answer));
+    // The connection may have been lost meanwhile, and the next one be to another server.
+    if (this.client.stream !== stream || this.client.status !== "ready")
+      throw new Error("The connection was lost.");
+    this.#isUsable = true;
   }
 
   #inTime<T>(answer: Promise<T>): Promise<T> {

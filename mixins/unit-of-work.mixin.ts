@@ -1,6 +1,7 @@
 import type { KeyObject } from "node:crypto";
-import { Errors, type Context, type ServiceBroker, type ServiceSchema } from "moleculer";
-import { cacheKey, invalidateCache } from "../broker/cache.ts";
+import { Errors, type Context, type ServiceSchema } from "moleculer";
+import { cacheKey } from "../broker/cache/cache-key.ts";
+import { changeCache } from "../broker/cache/cacher.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../broker/idempotency-key.middleware.ts";
 import { keyedFingerprint } from "../lib/canonical-json.ts";
 import type { ActionName, ActionParams } from "../lib/contracts.ts";
@@ -53,7 +54,7 @@ interface UnitOfWorkOptions {
   idempotencyTtlHours: number;
   /** The node's SECRET. Parameters may be passwords: without it nobody can try which ones a fingerprint is of. */
   secret: string;
-  /** Cached reads that a change of this resource makes stale. */
+  /** Cached reads that a change of this resource makes stale. All of them answer the same. */
   cachedReads: (subject: string) => { [Name in ActionName]: [Name, ActionParams<Name>] }[ActionName][];
 }
 
@@ -77,13 +78,6 @@ export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSche
   return {
     started: async () => sweep.start(),
     stopped: async () => sweep.stop(),
-    events: {
-      "cache-invalidated": {
-        handler(ctx: Context<{ keys: string[] }>) {
-          return ctx.broker.cacher?.del(ctx.params.keys);
-        },
-      },
-    },
     methods: {
       unitOfWork<Result>(ctx: Context, change: (work: Work) => Promise<Outcome<Result>>): Promise<Result> {
         return runUnitOfWork(parts, ctx as Context<unknown, WorkMeta>, change);
@@ -105,7 +99,7 @@ async function runUnitOfWork<Result>(
   refuseWhenLate(ctx);
   const request = requestOf(ctx, fingerprintKey);
   try {
-    const { subject, result, isNew, hasEvents } = await database.transaction(async (transaction) => {
+    const { subject, result, current, hasEvents } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
       transaction.enlist(claimed);
       const work = new PendingWork(transaction);
@@ -122,14 +116,14 @@ async function runUnitOfWork<Result>(
       return { ...outcome, hasEvents: events.length > 0 };
     });
     if (hasEvents) wakeRelay();
-    if (!isNew) await invalidate(ctx.broker, cachedReads(subject));
+    await changeCache(ctx.broker, keysOf(cachedReads(subject)), current);
     return result;
   } catch (error) {
     if (!isDone(error)) throw error;
     const { subject, result } = await findOutcome<Result>(database, request);
     ctx.meta.$isReplay = true;
     // The node of the first attempt may have died between its commit and this.
-    await invalidate(ctx.broker, cachedReads(subject));
+    await changeCache(ctx.broker, keysOf(cachedReads(subject)));
     return result;
   }
 }
@@ -178,9 +172,6 @@ function requestOf(ctx: Context<unknown, WorkMeta>, fingerprintKey: KeyObject): 
   return { principal: actorOf(principal), action, key, fingerprint };
 }
 
-function invalidate(broker: ServiceBroker, reads: readonly [ActionName, unknown][]): Promise<void> {
-  return invalidateCache(
-    broker,
-    reads.map(([action, params]) => cacheKey(action, params)),
-  );
+function keysOf(reads: readonly [ActionName, unknown][]): string[] {
+  return reads.map(([action, params]) => cacheKey(action, params));
 }

@@ -1,3 +1,4 @@
+import type { CacheEntry } from "../broker/cache/entry.ts";
 import { appError } from "../broker/errors.ts";
 import type { DomainEventMap } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
@@ -31,8 +32,8 @@ export interface Outcome<Result> {
   /** Id of the resource that was changed or, if nothing had to change, looked at. */
   subject: string;
   result: Result;
-  /** The resource did not exist before, so no cache can hold it. */
-  isNew?: boolean;
+  /** What cached reads of the resource answer now. Without it, they are only known to be out of date. */
+  current?: CacheEntry | undefined;
 }
 
 const CLAIM = { name: "unit-of-work.claim", text: "SELECT events.claim($1, $2, $3)" };

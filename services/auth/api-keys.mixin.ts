@@ -47,7 +47,7 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
             work.transaction.enlist(repository.insert(record, work.transaction));
             const data = toApiKey(record);
             work.record({ type: "api-key-created_v1", data, changedFields: Object.keys(ctx.params) });
-            return { subject: record.id, result: sealKey(record, key), isNew: true };
+            return { subject: record.id, result: sealKey(record, key) };
           });
           return unsealKey(sealed);
         },

@@ -122,7 +122,8 @@ export function AccountLifeMixin(): Pick<
               data: { id: record.id, version: record.version + 1 },
               changedFields: [],
             });
-            return { subject: record.id, result: null };
+            const current = domain.absent(record.id, record.version + 1);
+            return { subject: record.id, result: null, current };
           });
           await followUp(ctx, "auth.eraseUser", ctx.params.id);
           return null;

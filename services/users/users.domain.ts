@@ -1,3 +1,4 @@
+import { absenceOf, entryOf, type CacheEntry } from "../../broker/cache/entry.ts";
 import { invalidField } from "../../broker/errors.ts";
 import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
 import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
@@ -38,6 +39,16 @@ export function toUser(record: UserRecord): User {
     createdAt: record.createdAt,
     updatedAt: record.updatedAt,
   };
+}
+
+/** What `users.get` answers now that a user is like this. */
+export function currentReading(user: User): CacheEntry | undefined {
+  return user.status === "deleted" ? absent(user.id, user.version) : entryOf(user);
+}
+
+/** What `users.get` answers now that there is no such user any more. */
+export function absent(id: string, version: number): CacheEntry | undefined {
+  return absenceOf(userNotFound(id), version);
 }
 
 /** The form in which addresses are stored and compared. */

@@ -2,7 +2,7 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
-import { isCanonicalId, newId } from "../../lib/ids.ts";
+import { newId } from "../../lib/ids.ts";
 import { call, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
@@ -83,8 +83,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       get: {
         visibility: "published",
         params: contract.getUserParams,
-        // A user that is cached under one more key would stay there after a change.
-        cache: { enabled: (ctx: Context<{ id: unknown }>) => isCanonicalId(ctx.params.id) },
+        cache: { near: true, id: "id" },
         async handler(ctx: Params<"users.get">) {
           const record = await this.repository.find(ctx.params.id);
           domain.requireLiveUser(record, ctx.params.id);
@@ -168,7 +167,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
           const result = domain.toUser(record);
           const changedFields = Object.keys(domain.toProfile(ctx.params));
           work.record({ type: "user-created_v1", data: result, changedFields });
-          return { subject: record.id, result, isNew: true };
+          return { subject: record.id, result, current: domain.currentReading(result) };
         });
       },
 
@@ -176,14 +175,14 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         return this.unitOfWork(ctx, async (work) => {
           const current = await this.repository.lock(ctx.params.id, work.transaction);
           const { record, changes, event } = change(current, work);
-          const subject = record.id;
-          if (Object.keys(changes).length === 0) return { subject, result: domain.toUser(record) };
-
-          const next = domain.applyChanges(record, changes, work.now);
-          work.transaction.enlist(this.repository.update(next, work.transaction));
+          const isChanged = Object.keys(changes).length > 0;
+          const next = isChanged ? domain.applyChanges(record, changes, work.now) : record;
           const result = domain.toUser(next);
-          work.record({ type: event, data: result, changedFields: domain.changedFields(changes) });
-          return { subject, result };
+          if (isChanged) {
+            work.transaction.enlist(this.repository.update(next, work.transaction));
+            work.record({ type: event, data: result, changedFields: domain.changedFields(changes) });
+          }
+          return { subject: record.id, result, current: domain.currentReading(result) };
         });
       },
     },

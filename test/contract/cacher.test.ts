@@ -3,40 +3,32 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
-import { cacheKey, invalidateCache } from "../../broker/cache.ts";
-import { loadConfig } from "../../lib/config.ts";
-import { Database } from "../../lib/database.ts";
-import { UnitOfWorkMixin } from "../../mixins/unit-of-work.mixin.ts";
+import { cacheKey } from "../../broker/cache/cache-key.ts";
+import { changeCache, type Cacher } from "../../broker/cache/cacher.ts";
 import { CachedValues, cacherOf } from "../support/cached-values.ts";
 import { startNats } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
 import type { TestServer } from "../support/server-process.ts";
-import { silentLogger } from "../support/silent-logger.ts";
 import { createTestBroker } from "../support/test-broker.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-type Cacher = Awaited<ReturnType<typeof cacherOf>>;
-
 let redis: TestServer;
 let nats: TestServer;
-// It connects when it is used, which it is not here.
-const url = "postgres://127.0.0.1:1/none";
-const database = new Database({ ...loadConfig({}), DATABASE_URL: url }, silentLogger);
 
 beforeAll(async () => {
   [redis, nats] = await Promise.all([startRedis(), startNats()]);
 });
 
 afterAll(async () => {
-  await Promise.all([redis.stop(), nats.stop(), database.close()]);
+  await Promise.all([redis.stop(), nats.stop()]);
 });
 
-/** Every cacher that a node may have must pass this. */
+/** Every cacher that keeps something must pass this. */
 describe.each([
-  ["the cacher in memory", () => ({})],
+  ["the cacher in memory", () => ({}), ["memory"]],
   // What takes long on a busy machine must not look like a miss.
-  ["the cacher on Redis", () => ({ REDIS_URL: redis.url, REDIS_TIMEOUT_MS: "5000" })],
-])("%s", (_, settings) => {
+  ["the cacher on Redis", () => ({ REDIS_URL: redis.url, REDIS_TIMEOUT_MS: "5000" }), ["memory", "redis"]],
+])("%s", (_, settings, levels) => {
   const source = new CachedValues();
   let a: ServiceBroker;
   let b: ServiceBroker;
@@ -45,15 +37,13 @@ describe.each([
   beforeAll(async () => {
     const node = (id: string) => {
       const broker = createTestBroker({ NODE_ID: id, NATS_URL: nats.url, ...settings() });
-      // The mixin that every service which writes has: it drops what another node says is stale.
-      const mixin = UnitOfWorkMixin({ database, secret: "", idempotencyTtlHours: 1, cachedReads: () => [] });
-      broker.createService(source.service([mixin]));
+      broker.createService(source.service());
       return broker;
     };
     a = node("a");
     b = node("b");
     await Promise.all([a.start(), b.start()]);
-    [cacher] = await Promise.all([cacherOf(a), cacherOf(b)]);
+    [cacher] = await Promise.all([cacherOf(a, { levels }), cacherOf(b, { levels })]);
     await waitFor(() => a.registry.getNodeList({ onlyAvailable: true }).length === 2, {
       description: "the nodes to meet",
     });
@@ -139,7 +129,7 @@ describe.each([
     broker.createService(source.service());
     await broker.start();
     try {
-      await cacherOf(broker);
+      await cacherOf(broker, { levels });
       const key = randomUUID();
       source.values.set(key, "old");
       await read(broker, key);
@@ -184,7 +174,7 @@ describe.each([
     broker.createService({ name: randomUUID(), actions: { fail: { cache: true, handler: fail } } });
     await broker.start();
     try {
-      await cacherOf(broker);
+      await cacherOf(broker, { levels });
       const action = `${broker.services.at(-1)?.name}.fail`;
       await expect(broker.call(action)).rejects.toThrow("failure 1");
       await expect(broker.call(action)).rejects.toThrow("failure 2");
@@ -229,21 +219,8 @@ describe.each([
     source.values.set(key, "new");
     await expect(Promise.all([read(a, key), read(b, key)])).resolves.toEqual(["old", "old"]);
 
-    await invalidateCache(a, [cacheKey("values.get", { key })]);
+    await changeCache(a, [cacheKey("values.get", { key })]);
     await expect(read(a, key)).resolves.toBe("new");
     await waitFor(async () => (await read(b, key)) === "new", { description: "the other node to drop it" });
-  });
-});
-
-describe("the cacher in memory", () => {
-  test("holds 10,000 entries and drops the one that was used least recently", async () => {
-    const broker = createTestBroker();
-    const cacher = await cacherOf(broker);
-    for (let count = 0; count < 10_000; count += 1) await cacher.set(`key ${count}`, count);
-    await cacher.get("key 0");
-    await cacher.set("key 10000", 10_000);
-    await expect(cacher.getCacheKeys()).resolves.toHaveLength(10_000);
-    await expect(cacher.get("key 0")).resolves.toBe(0);
-    await expect(cacher.get("key 1")).resolves.toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import type { Context, ServiceBroker, ServiceSchema } from "moleculer";
 
-import { FailOpenRedisCacher } from "../../broker/cache.ts";
+import { Cacher } from "../../broker/cache/cacher.ts";
 import { waitFor } from "./wait-for.ts";
 
 /** Values by key, behind a service whose action `values.get` is cached. */
@@ -34,12 +34,23 @@ export class CachedValues {
   }
 }
 
-/** The cacher of a broker that has started, once it is of use. */
-export async function cacherOf(broker: ServiceBroker): Promise<NonNullable<ServiceBroker["cacher"]>> {
+/**
+ * The cacher of a broker, once it is of use: when its memory may be used and, if it is on Redis, that is there.
+ *
+ * @param levels that it has
+ */
+export async function cacherOf(
+  broker: ServiceBroker,
+  { levels = ["memory"] }: { levels?: readonly string[] } = {},
+): Promise<Cacher> {
   const { cacher } = broker;
-  if (!cacher) throw new Error("The broker has no cacher.");
-  if (cacher instanceof FailOpenRedisCacher) {
-    await waitFor(() => cacher.link.ping().then(() => true), { description: "the cacher to have Redis" });
-  }
+  if (!(cacher instanceof Cacher)) throw new Error("The broker has another cacher.");
+  if (levels.length === 0) return cacher;
+  const isReady = async (): Promise<boolean> => {
+    await cacher.set("probe:1", 1);
+    const found = new Set((await cacher.cache.sizes()).map(({ level }) => level as string));
+    return cacher.cache.peek("probe:1") !== undefined && levels.every((level) => found.has(level));
+  };
+  await waitFor(isReady, { description: "the cache to be of use" });
   return cacher;
 }

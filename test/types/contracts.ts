@@ -45,15 +45,15 @@ export async function calls(broker: ServiceBroker, ctx: Context, id: string, use
 }
 
 export async function events(broker: ServiceBroker, ctx: Context, user: User): Promise<void> {
-  await emit(ctx, "cache-invalidated", { keys: ["a"] });
-  await broadcast(broker, "cache-invalidated", { keys: [] });
+  await emit(ctx, "events-appended", { sequence: 1 });
+  await broadcast(broker, "events-appended", { sequence: 1 });
 
   // @ts-expect-error: there is no such event
-  await emit(ctx, "cache-cleared", { keys: [] });
+  await emit(ctx, "events-gone", { sequence: 1 });
   // @ts-expect-error: the payload has another type
-  await emit(ctx, "cache-invalidated", { keys: "a" });
+  await emit(ctx, "events-appended", { sequence: "1" });
   // @ts-expect-error: the payload is missing
-  await broadcast(broker, "cache-invalidated");
+  await broadcast(broker, "events-appended");
   // @ts-expect-error: a domain event is sent by a unit of work, so that none is lost
   await emit(ctx, "user-created_v1", user);
   // @ts-expect-error: the same for a broadcast
@@ -67,7 +67,7 @@ export function domainEvents(user: User): DomainEvent[] {
     // @ts-expect-error: this event carries the whole user
     { type: "user-updated_v1", data: { id: user.id, version: 2 }, changedFields: [] },
     // @ts-expect-error: a transient event is not written to the outbox
-    { type: "cache-invalidated", data: { keys: [] }, changedFields: [] },
+    { type: "events-appended", data: { sequence: 1 }, changedFields: [] },
   ];
 }
 
@@ -75,5 +75,5 @@ export function domainEvents(user: User): DomainEvent[] {
 true satisfies Equal<ActionName, Extract<ActionName, `${string}.${string}`>>;
 true satisfies Equal<
   Exclude<keyof EventMap, `${string}_v${number}`>,
-  "auth-revoked" | "cache-invalidated" | "events-appended" | "dead-letter-replay-requested"
+  "auth-revoked" | "events-appended" | "dead-letter-replay-requested"
 >;

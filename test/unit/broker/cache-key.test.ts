@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 
-import { cacheKey } from "../../../broker/cache.ts";
+import { cacheKey } from "../../../broker/cache/cache-key.ts";
 import { canonicalJson } from "../../../lib/canonical-json.ts";
 
 describe("a cache key", () => {

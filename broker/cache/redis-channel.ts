@@ -1,0 +1,84 @@
+import type { Redis } from "ioredis";
+import type { Logger } from "pino";
+import { BEAT_INTERVAL_MS, type Span } from "./coverage.ts";
+import { REDIS_CHANNEL } from "./messages.ts";
+
+/** A connection that is silent for so long is given up, and another one opened. */
+const SILENCE_LIMIT_MS = 5000;
+
+interface ChannelOptions {
+  /** The connection that the one of the channel is made like. */
+  client: Redis;
+  onMessage(text: string): void;
+  /** After every change of the span. */
+  onSpan(): void;
+  log: Pick<Logger, "debug">;
+}
+
+/**
+ * What other nodes say through Redis. It has a connection of its own, as one that subscribes can do nothing else. Redis
+ * answers a ping on it after everything that was published before, so an answer covers the time until the ping.
+ */
+export class RedisChannel {
+  readonly span: Span = { from: Infinity, until: -Infinity };
+  readonly #client: Redis;
+  readonly #options: ChannelOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #pingedAt: number | undefined;
+
+  constructor(options: ChannelOptions) {
+    this.#options = options;
+    this.#client = options.client.duplicate({ autoResubscribe: false });
+    this.#client.on("error", (error) => options.log.debug({ err: error }, "channel of the cache"));
+    this.#client.on("ready", () => void this.#subscribe());
+    this.#client.on("close", () => {
+      this.span.from = Infinity;
+      this.#pingedAt = undefined;
+    });
+    this.#client.on("message", (_channel, text) => options.onMessage(text));
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.#beat(), BEAT_INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#client.disconnect();
+  }
+
+  async #subscribe(): Promise<void> {
+    try {
+      await this.#client.subscribe(REDIS_CHANNEL);
+      this.#cover(performance.now());
+    } catch (error) {
+      this.#options.log.debug({ err: error }, "no channel of the cache");
+      this.#client.disconnect(true);
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const now = performance.now();
+    if (this.#pingedAt !== undefined) {
+      if (now - this.#pingedAt > SILENCE_LIMIT_MS) this.#client.disconnect(true);
+      return;
+    }
+    if (this.span.from === Infinity) return;
+    this.#pingedAt = now;
+    try {
+      await this.#client.ping();
+      // Else the connection was lost meanwhile, and perhaps made again.
+      if (this.#pingedAt === now) this.#cover(now);
+    } catch (error) {
+      this.#options.log.debug({ err: error }, "no answer on the channel of the cache");
+    }
+    this.#pingedAt = undefined;
+  }
+
+  #cover(until: number): void {
+    if (this.span.from === Infinity) this.span.from = until;
+    this.span.until = until;
+    this.#options.onSpan();
+  }
+}

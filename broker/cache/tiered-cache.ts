@@ -1,0 +1,217 @@
+import type { NatsConnection } from "nats";
+import type { Logger } from "pino";
+import type { RedisLink } from "../../lib/redis-link.ts";
+import type { Answer, Cache, CacheChange, LevelSize } from "./cache.ts";
+import { namespaceOf } from "./cache-key.ts";
+import { BEAT_INTERVAL_MS } from "./coverage.ts";
+import { absenceOf, encode, entryOf, type CacheEntry, type Keepable } from "./entry.ts";
+import { MemoryLevel } from "./memory-level.ts";
+import type { Invalidation } from "./messages.ts";
+import { Peers } from "./peers.ts";
+import { RedisLevel } from "./redis-level.ts";
+import { CacheStatistics } from "./statistics.ts";
+
+/** Neither a read nor a change waits for Redis longer than this, though Redis is not given up for it. */
+const PATIENCE_MS = 15;
+
+/** What took longer to read is not kept: a change since then may have been forgotten. */
+const MAX_READ_MS = 30_000;
+
+/** How long it is remembered that there is nothing. */
+const ABSENCE_LIFE_MS = 10_000;
+/** How long that there is nothing any more: longer than any read takes, so that none brings it back. */
+const TOMBSTONE_LIFE_MS = 60_000;
+
+interface TieredOptions {
+  nodeId: string;
+  ttlSeconds: number;
+  maxEntries: number;
+  maxBytes: number;
+  /** The second level; without it, there is only the memory. */
+  redis?: RedisLink | undefined;
+  log: Pick<Logger, "debug">;
+}
+
+/**
+ * The cache of a node: its memory over Redis. An older version never takes the place of a newer one, on any level; a
+ * change reaches the memory of every node; and what cannot be had from Redis is had from what is behind it.
+ */
+export class TieredCache implements Cache {
+  readonly statistics = new CacheStatistics();
+  readonly #lifeMs: number;
+  readonly #memory: MemoryLevel;
+  readonly #redis: RedisLevel | undefined;
+  readonly #peers: Peers;
+  /** Reads under way, by key: what others wait for who want the same. */
+  readonly #flights = new Map<string, Promise<Answer>>();
+  #settleTimer: NodeJS.Timeout | undefined;
+
+  constructor({ nodeId, ttlSeconds, maxEntries, maxBytes, redis, log }: TieredOptions) {
+    this.#lifeMs = ttlSeconds * 1000;
+    const onEviction = (namespace: string): void => {
+      this.statistics.of("memory", namespace).evictions += 1;
+    };
+    this.#memory = new MemoryLevel({ maxEntries, maxBytes, onEviction });
+    this.#redis = redis && new RedisLevel(redis, nodeId, this.statistics);
+    this.#peers = new Peers({
+      nodeId,
+      redis,
+      log,
+      onInvalidation: (message) => this.#hear(message),
+      onGap: () => {
+        this.#memory.clear();
+        this.#flights.clear();
+      },
+    });
+  }
+
+  peek(key: string): CacheEntry | undefined {
+    const startedAt = performance.now();
+    const entry = this.#peers.isHeard ? this.#memory.get(key) : undefined;
+    const statistics = this.statistics.of("memory", namespaceOf(key));
+    if (entry) statistics.hits += 1;
+    else statistics.misses += 1;
+    statistics.observe(startedAt);
+    return entry;
+  }
+
+  async read(key: string, load: () => Promise<unknown>): Promise<Answer> {
+    const running = this.#flights.get(key);
+    if (running) return { ...(await running), isCollapsed: true };
+    const flight = this.#fetch(key, load).finally(() => {
+      // After a change there may be another one, which began later.
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    });
+    this.#flights.set(key, flight);
+    return flight;
+  }
+
+  refresh(key: string, load: () => Promise<unknown>): Promise<Answer> {
+    return this.#load(key, load, "");
+  }
+
+  async change(changes: readonly CacheChange[]): Promise<void> {
+    await Promise.all(
+      changes.map(({ key, entry }) =>
+        entry ? this.#write(key, this.#keepable(entry, true)) : this.#drop(key),
+      ),
+    );
+  }
+
+  async put(key: string, entry: CacheEntry, lifeMs = this.#lifeMs): Promise<void> {
+    await this.#write(key, { entry, text: encode(entry), lifeMs });
+  }
+
+  async purge(namespaces: readonly string[]): Promise<void> {
+    for (const namespace of namespaces) {
+      this.#forget(namespace);
+      this.#peers.tell({ namespace });
+    }
+    await Promise.all(namespaces.map((namespace) => this.#redis?.purge(namespace)));
+  }
+
+  recent(namespace: string): Iterable<CacheEntry> {
+    return this.#memory.recent(namespace);
+  }
+
+  async sizes(): Promise<LevelSize[]> {
+    const sizes = [...this.#memory.sizes].map(([namespace, size]): LevelSize => ({
+      level: "memory",
+      namespace,
+      ...size,
+    }));
+    const inRedis = await this.#redis?.size();
+    return inRedis ? [...sizes, { level: "redis", namespace: "*", ...inRedis }] : sizes;
+  }
+
+  start(nats: NatsConnection | null): void {
+    this.#peers.start(nats);
+    this.#settleTimer = setInterval(() => void this.#redis?.settle(), BEAT_INTERVAL_MS);
+    this.#settleTimer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#settleTimer);
+    this.#peers.stop();
+  }
+
+  async #fetch(key: string, load: () => Promise<unknown>): Promise<Answer> {
+    const readAt = performance.now();
+    const looked = this.#redis && (await inTime(this.#redis.get(key)));
+    // What is in Redis can be older than what this node has heard of.
+    if (looked?.found && this.#memory.accepts(key, looked.found.entry.version, readAt)) {
+      this.#memory.fill(key, looked.found, readAt);
+      return { entry: looked.found.entry, source: "redis" };
+    }
+    return this.#load(key, load, looked?.epoch ?? "");
+  }
+
+  async #load(key: string, load: () => Promise<unknown>, epoch: string): Promise<Answer> {
+    const readAt = performance.now();
+    const entry = await load().then(entryOf, (error: unknown) => {
+      const absence = absenceOf(error);
+      if (!absence) throw error;
+      return absence;
+    });
+    // Undefined stands for nothing, and is no JSON.
+    const isKept = "absence" in entry || entry.value !== undefined;
+    if (isKept && performance.now() - readAt < MAX_READ_MS) this.#keep(key, entry, readAt, epoch);
+    return { entry, source: "database" };
+  }
+
+  #keep(key: string, entry: CacheEntry, readAt: number, epoch: string): void {
+    const keepable = this.#keepable(entry, false);
+    if (!this.#memory.fill(key, keepable, readAt)) return;
+    void this.#redis?.fill(key, keepable, epoch).then((newer) => {
+      if (newer !== undefined) this.#memory.raise(key, newer);
+    });
+  }
+
+  #keepable(entry: CacheEntry, isChange: boolean): Keepable {
+    const absenceLifeMs = isChange ? TOMBSTONE_LIFE_MS : ABSENCE_LIFE_MS;
+    // Spread, so that what was read together does not expire together.
+    const lifeMs = "absence" in entry ? absenceLifeMs : this.#lifeMs * (0.9 + 0.1 * Math.random());
+    return { entry, text: encode(entry), lifeMs };
+  }
+
+  async #write(key: string, keepable: Keepable): Promise<void> {
+    const { version } = keepable.entry;
+    this.#memory.write(key, keepable);
+    this.#flights.delete(key);
+    this.#peers.tell({ key, version });
+    if (!this.#redis || (await inTime(this.#redis.write(key, keepable)))) return;
+    this.#redis.leaveUnsettled(key, version);
+    this.#peers.tell({ key, version, isUnsettled: true });
+  }
+
+  async #drop(key: string): Promise<void> {
+    this.#memory.drop(key);
+    this.#flights.delete(key);
+    this.#peers.tell({ key });
+    if (this.#redis) await inTime(this.#redis.drop(key));
+  }
+
+  #forget(namespace: string): void {
+    const isOfIt = (key: string): boolean => namespaceOf(key) === namespace;
+    this.#memory.clear(isOfIt);
+    for (const key of this.#flights.keys()) if (isOfIt(key)) this.#flights.delete(key);
+  }
+
+  #hear({ namespace, key, version, isUnsettled }: Invalidation): void {
+    if (namespace !== undefined) this.#forget(namespace);
+    if (key === undefined) return;
+    this.#flights.delete(key);
+    if (version === undefined) this.#memory.drop(key);
+    else this.#memory.raise(key, version);
+    if (isUnsettled && version !== undefined) this.#redis?.leaveUnsettled(key, version);
+  }
+}
+
+/** Undefined when Redis keeps us waiting. */
+function inTime<T>(answer: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    // After the sockets were read once more: on a busy event loop the answer may have been there in time.
+    const timer = setTimeout(() => setImmediate(resolve, undefined), PATIENCE_MS);
+    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
