@@ -116,7 +116,7 @@ export async function changeCache(broker: ServiceBroker, keys: string[], entry?:
 
 function optionsOf(cache: unknown): ActionCache | undefined {
   if (cache === true) return {};
-  return typeof cache === "object" && cache !== null ? (cache as ActionCache) : undefined;
+  return typeof cache === "object" && cache !== null ? cache : undefined;
 }
 
 interface Cached {

@@ -7,7 +7,7 @@ interface MemoryOptions {
   maxEntries: number;
   /** Of the texts of all entries and keys, as {@link bytesOf} counts them. Never exceeded. */
   maxBytes: number;
-  onEviction(namespace: string): void;
+  onEviction: (namespace: string) => void;
 }
 
 interface Stored {
@@ -121,7 +121,7 @@ export class MemoryLevel {
   clear(matches: (key: string) => boolean = () => true): void {
     this.#notBefore = performance.now();
     for (const map of [this.#entries, this.#floors]) {
-      for (const key of [...map.keys()]) if (matches(key)) map.delete(key);
+      for (const key of [...map.keys()].filter(matches)) map.delete(key);
     }
   }
 

@@ -4,9 +4,9 @@ import { NATS_SUBJECT } from "./messages.ts";
 
 interface ChannelOptions {
   connection: NatsConnection;
-  onMessage(text: string): void;
+  onMessage: (text: string) => void;
   /** After every change of the span. */
-  onSpan(): void;
+  onSpan: () => void;
 }
 
 /**

@@ -11,9 +11,9 @@ interface PeersOptions {
   redis: RedisLink | undefined;
   log: Pick<Logger, "debug">;
   /** Another node has changed something. */
-  onInvalidation(message: Invalidation): void;
+  onInvalidation: (message: Invalidation) => void;
   /** Something that another node has said may have been missed. */
-  onGap(): void;
+  onGap: () => void;
 }
 
 /** The caches of the other nodes: what they say is out of date, by every channel that there is. */
@@ -59,7 +59,7 @@ export class Peers {
     this.#natsChannel?.stop();
   }
 
-  #listeners(): { onMessage(text: string): void; onSpan(): void } {
+  #listeners(): { onMessage: (text: string) => void; onSpan: () => void } {
     const { nodeId, onInvalidation } = this.#options;
     return {
       onMessage: (text) => {

@@ -9,9 +9,9 @@ const SILENCE_LIMIT_MS = 5000;
 interface ChannelOptions {
   /** The connection that the one of the channel is made like. */
   client: Redis;
-  onMessage(text: string): void;
+  onMessage: (text: string) => void;
   /** After every change of the span. */
-  onSpan(): void;
+  onSpan: () => void;
   log: Pick<Logger, "debug">;
 }
 

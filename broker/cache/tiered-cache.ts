@@ -107,7 +107,8 @@ export class TieredCache implements Cache {
       this.#forget(namespace);
       this.#peers.tell({ namespace });
     }
-    await Promise.all(namespaces.map((namespace) => this.#redis?.purge(namespace)));
+    const redis = this.#redis;
+    if (redis) await Promise.all(namespaces.map((namespace) => redis.purge(namespace)));
   }
 
   recent(namespace: string): Iterable<CacheEntry> {
@@ -115,13 +116,11 @@ export class TieredCache implements Cache {
   }
 
   async sizes(): Promise<LevelSize[]> {
-    const sizes = [...this.#memory.sizes].map(([namespace, size]): LevelSize => ({
-      level: "memory",
-      namespace,
-      ...size,
-    }));
+    const sizes: LevelSize[] = [];
+    for (const [namespace, size] of this.#memory.sizes) sizes.push({ level: "memory", namespace, ...size });
     const inRedis = await this.#redis?.size();
-    return inRedis ? [...sizes, { level: "redis", namespace: "*", ...inRedis }] : sizes;
+    if (inRedis) sizes.push({ level: "redis", namespace: "*", ...inRedis });
+    return sizes;
   }
 
   start(nats: NatsConnection | null): void {
@@ -162,9 +161,12 @@ export class TieredCache implements Cache {
   #keep(key: string, entry: CacheEntry, readAt: number, epoch: string): void {
     const keepable = this.#keepable(entry, false);
     if (!this.#memory.fill(key, keepable, readAt)) return;
-    void this.#redis?.fill(key, keepable, epoch).then((newer) => {
-      if (newer !== undefined) this.#memory.raise(key, newer);
-    });
+    if (this.#redis) void this.#keepInRedis(this.#redis, key, keepable, epoch);
+  }
+
+  async #keepInRedis(redis: RedisLevel, key: string, keepable: Keepable, epoch: string): Promise<void> {
+    const newer = await redis.fill(key, keepable, epoch);
+    if (newer !== undefined) this.#memory.raise(key, newer);
   }
 
   #keepable(entry: CacheEntry, isChange: boolean): Keepable {

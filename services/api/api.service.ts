@@ -167,6 +167,7 @@ function corsOf(origins: readonly string[]) {
     origin: (origin, answer) => answer(null, origin !== undefined && allowed.has(origin)),
     methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
     exposedHeaders: [
+      "Cache-Status",
       "ETag",
       "Idempotent-Replayed",
       "Link",

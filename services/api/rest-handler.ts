@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
+import type { CacheMeta } from "../../broker/cache/cacher.ts";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
@@ -23,7 +24,7 @@ export interface GatewayRequest extends IncomingMessage {
 const ANONYMOUS: Principal = { kind: "anonymous" };
 
 /** What an action tells the gateway beside its result. */
-interface ResponseMeta {
+interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
   $isReplay?: boolean;
 }
 
@@ -61,7 +62,7 @@ export function restHandler(
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
       const params = await readParameters(route, request);
-      const run = () => execute(broker, route, request, { params, format });
+      const run = () => execute(broker, route, request, response, { params, format });
       const { result, meta } = limits
         ? await limits.guardPassword(response, { action, params, principal }, run)
         : await run();
@@ -95,6 +96,7 @@ async function execute(
   broker: ServiceBroker,
   route: RestRoute,
   request: GatewayRequest,
+  response: ServerResponse,
   { params, format }: { params: Record<string, unknown>; format: Format },
 ): Promise<{ result: unknown; meta: ResponseMeta }> {
   const options = callingOptions(request, route.method === "GET");
@@ -105,8 +107,18 @@ async function execute(
   const call = broker.call(route.action, params, options) as Promise<unknown> & {
     ctx?: Context<unknown, ResponseMeta>;
   };
-  const result = await call;
-  return { result, meta: call.ctx?.meta ?? {} };
+  try {
+    const result = await call;
+    return { result, meta: call.ctx?.meta ?? {} };
+  } finally {
+    // That something does not exist is cached too.
+    if (route.method === "GET") setCacheStatus(response, call.ctx?.meta.$cacheStatus);
+  }
+}
+
+/** Says whether the answer came from the cache (RFC 9211). */
+function setCacheStatus(response: ServerResponse, status: string | undefined): void {
+  if (status !== undefined) response.setHeader("Cache-Status", `rollcall; ${status}`);
 }
 
 function callingOptions(request: GatewayRequest, isRead: boolean): CallingOptions {

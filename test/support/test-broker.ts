@@ -12,11 +12,13 @@ import { silentLogger } from "./silent-logger.ts";
  * A broker as every node has it, without the services of the product. The caller starts and stops it.
  *
  * @param settings variables over the defaults
+ * @param ownRedis in place of a connection to REDIS_URL; the broker closes it when it stops
  */
 export function createTestBroker(
   settings: Readonly<Record<string, string>> = {},
   log: Logger = silentLogger,
   metrics?: NodeMetrics,
+  ownRedis?: RedisLink,
 ): ServiceBroker {
   const config = loadConfig({
     SECRET: "of no use here, but required with NATS_URL",
@@ -26,11 +28,11 @@ export function createTestBroker(
     ...settings,
   });
   const natsMonitor = new DependencyMonitor({ name: "nats", log, check: async () => undefined });
-  return new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics, redis: redisLinkOf(config) }));
+  const redis = ownRedis ?? redisLinkOf(config);
+  return new ServiceBroker(brokerOptions({ config, log, natsMonitor, metrics, redis }));
 }
 
-/** The connection to Redis that a node with this configuration has. The broker that is given it closes it. */
-export function redisLinkOf({ REDIS_URL, REDIS_TIMEOUT_MS }: Config): RedisLink | undefined {
+function redisLinkOf({ REDIS_URL, REDIS_TIMEOUT_MS }: Config): RedisLink | undefined {
   return REDIS_URL === undefined
     ? undefined
     : new RedisLink(REDIS_URL, { timeoutMs: REDIS_TIMEOUT_MS, log: silentLogger });
