@@ -11,10 +11,16 @@ export interface ReplCommand {
   action(broker: ServiceBroker, params: ReplParams): Promise<void>;
 }
 
-/** Arguments by their name, and the options. */
 interface ReplParams {
-  options: Readonly<Record<string, unknown>>;
-  [argument: string]: unknown;
+  options: ReplOptions;
+  /** The argument of `events:replay`. */
+  what?: string;
+}
+
+interface ReplOptions {
+  consumer?: string;
+  cursor?: string;
+  replayed?: boolean;
 }
 
 /** What operators do about events. They are typed as `events status` too, see {@link toReplCommand}. */
@@ -25,15 +31,24 @@ export const REPL_COMMANDS: readonly ReplCommand[] = [
     action: (broker) => print(() => call(broker, "events.status", {})),
   },
   {
-    command: "events:replay <from>",
-    description: "Publish the events again from a sequence number on",
-    action: (broker, { from }) =>
-      print(async () => {
-        const range = await call(broker, "events.replay", { from: Number(from) });
-        return range
-          ? `The events ${range.from} to ${range.to} are published again.`
-          : "Nothing that was published from there on is left in the log.";
-      }),
+    command: "events:dead-letters",
+    description: "List the events that durable consumers have given up",
+    options: [
+      { option: "--consumer <name>", description: "Only those of this consumer" },
+      { option: "--replayed", description: "Those that were handled after all" },
+      { option: "--cursor <cursor>", description: "Go on where a list has ended" },
+    ],
+    action: (broker, { options }) => print(() => listDeadLetters(broker, options)),
+  },
+  {
+    command: "events:replay <what>",
+    description:
+      "Publish events again, from a sequence number on, or retry a dead letter, by the id of its event",
+    options: [{ option: "--consumer <name>", description: "Of a dead letter: only this consumer" }],
+    action: (broker, { what = "", options }) =>
+      print(() =>
+        /^\d+$/.test(what) ? replayFrom(broker, Number(what)) : retryDeadLetter(broker, what, options),
+      ),
   },
 ];
 
@@ -45,12 +60,54 @@ export function toReplCommand(line: string): string {
   return line.replace(/^\s*events +(?=status|dead-letters|replay)/, "events:");
 }
 
+async function listDeadLetters(
+  broker: ServiceBroker,
+  { consumer, cursor, replayed = false }: ReplOptions,
+): Promise<string> {
+  const { data, nextCursor } = await call(broker, "events.deadLetters", {
+    isReplayed: replayed,
+    ...(consumer !== undefined && { consumer }),
+    ...(cursor !== undefined && { cursor }),
+  });
+  if (data.length === 0) return "There are no dead letters.";
+  const rows = data.map(({ event, ...letter }) => ({
+    event: event.id,
+    type: event.type,
+    subject: event.subject,
+    consumer: letter.consumer,
+    attempts: letter.attempts,
+    error: `${letter.errorType}: ${letter.errorMessage}`,
+    "last failed": letter.lastFailedAt,
+  }));
+  console.table(rows);
+  return nextCursor === null ? "These are all." : `There are more: --cursor ${nextCursor}`;
+}
+
+async function replayFrom(broker: ServiceBroker, from: number): Promise<string> {
+  const range = await call(broker, "events.replay", { from });
+  return range
+    ? `The events ${range.from} to ${range.to} are published again.`
+    : "Nothing that was published from there on is left in the log.";
+}
+
+async function retryDeadLetter(
+  broker: ServiceBroker,
+  id: string,
+  { consumer }: ReplOptions,
+): Promise<string> {
+  const { requested } = await call(broker, "events.replayDeadLetter", {
+    id,
+    ...(consumer !== undefined && { consumer }),
+  });
+  return `Consumers that try the event again: ${requested}.`;
+}
+
 /** Shows a result, or what is wrong in one line: the REPL would write a stack into the log. */
 async function print(work: () => Promise<unknown>): Promise<void> {
   try {
     console.log(await work());
   } catch (error) {
-    const { code, detail, errors = [] } = toProblem(error, { instance: "", requestId: "" });
-    console.error([`${code}: ${detail}`, ...errors.map(({ message }) => message)].join(" "));
+    const { code, detail, errors } = toProblem(error, { instance: "", requestId: "" });
+    console.error(`${code}: ${errors ? errors.map(({ message }) => message).join(" ") : detail}`);
   }
 }

@@ -19,6 +19,8 @@ import { waitFor } from "../support/wait-for.ts";
  * One process with everything in it, as somebody has it who has just typed `make run`.
  */
 
+const DEAD_LETTER_ID = "01890a5d-9c2e-7f41-8d3a-5b1c2d3e4f50";
+
 let nodes: Rollcall[] = [];
 
 afterEach(async () => {
@@ -64,30 +66,31 @@ test("Ctrl-C in the middle of the first start ends it with nothing left running,
 }, 60_000);
 
 test("the REPL has commands for the events", async () => {
-  const node = launchRollcall({
-    args: ["--repl"],
-    input: [
-      "events status",
-      "events:status",
-      "events replay 1",
-      "events replay soon",
-      "events",
-      "help events:replay",
-      "q",
-      "",
-    ].join("\n"),
-  });
+  const lines = [
+    "events status",
+    "events:status",
+    "events replay 1",
+    "events replay soon",
+    `events replay ${DEAD_LETTER_ID} --consumer mailer`,
+    "events dead-letters",
+    "events dead-letters --consumer mailer --replayed",
+    "events",
+    "help events:replay",
+    "q",
+  ];
+  const node = launchRollcall({ args: ["--repl"], input: `${lines.join("\n")}\n` });
   nodes.push(node);
 
   expect(await node.ended).toEqual({ exitCode: 0, signal: null });
-  expect(node.output.match(/pending: 0,/g)).toHaveLength(2);
+  expect(node.output.match(/pending: \d+,/g)).toHaveLength(2);
+  // Without NATS nothing is.
   expect(node.output).toContain("Nothing that was published from there on is left in the log.");
-  expect(node.output).toContain(
-    "VALIDATION_FAILED: The request is not valid The 'from' field must be a number.",
-  );
+  expect(node.output).toContain("VALIDATION_FAILED: The 'id' field must be a valid UUID.");
+  expect(node.output).toContain(`There is no dead letter of the event '${DEAD_LETTER_ID}'.`);
+  expect(node.output.match(/There are no dead letters\./g)).toHaveLength(2);
   // The REPL's own command of this name.
   expect(node.output).toContain("events-appended");
-  expect(node.output).toContain("Publish the events again from a sequence number on");
+  expect(node.output).toContain("Usage: Moleculer REPL events:replay [options] <what>");
 }, 60_000);
 
 test("the REPL calls actions, and its q stops the node in order", async () => {
