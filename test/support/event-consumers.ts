@@ -185,6 +185,7 @@ async function startInstance(
   natsUrl: string | undefined,
 ): Promise<Instance> {
   const settings = {
+    SERVICES: "none",
     NODE_ID: `${options.name}-${instance}`.slice(-64),
     ...(natsUrl && { NATS_URL: natsUrl }),
   };
