@@ -1,0 +1,95 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import type { ServiceBroker } from "moleculer";
+
+import { call } from "../../lib/contracts.ts";
+import { claimsOf } from "../support/auth-nodes.ts";
+import { capturingLogger } from "../support/capturing-logger.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const ADMIN = { email: "root@example.com", password: "the password of root" };
+const SETTINGS = { ADMIN_EMAIL: ADMIN.email, ADMIN_PASSWORD: ADMIN.password };
+const NOBODY = { firstName: "No", lastName: "Body" };
+
+let nodes: TestNodes;
+
+beforeEach(async () => {
+  nodes = await startTestNodes();
+});
+
+afterEach(() => nodes.stop());
+
+const logIn = (broker: ServiceBroker, login = ADMIN) => call(broker, "auth.login", login);
+const untilAdmin = (broker: ServiceBroker) =>
+  waitFor(() => logIn(broker), { description: "the admin to log in" });
+const admins = () => nodes.sql<{ email: string }>("SELECT email FROM users.users WHERE role = 'admin'");
+
+describe("the first admin", () => {
+  test("is there when a node of users and auth has started", async () => {
+    const { broker } = await nodes.start({ SERVICES: "users,auth", ...SETTINGS });
+
+    expect(claimsOf(await logIn(broker))).toMatchObject({ role: "admin" });
+    const { principal } = { principal: claimsOf(await logIn(broker))["sub"] };
+    expect(await call(broker, "users.get", { id: String(principal) })).toMatchObject({
+      email: ADMIN.email,
+      role: "admin",
+    });
+  });
+
+  test("is made once by nodes that start at the same time, before there are users", async () => {
+    const [a] = await Promise.all([
+      nodes.start({ SERVICES: "auth", ...SETTINGS }),
+      nodes.start({ SERVICES: "auth", ...SETTINGS }),
+      nodes.start({ SERVICES: "auth", ...SETTINGS }),
+    ]);
+    await nodes.start({ SERVICES: "users" });
+
+    await untilAdmin(a.broker);
+    expect(await admins()).toHaveLength(1);
+  });
+
+  test("keeps the password that it has", async () => {
+    const first = await nodes.start({ SERVICES: "users,auth", ...SETTINGS });
+    await first.stop();
+    const second = await nodes.start({
+      SERVICES: "users,auth",
+      ...SETTINGS,
+      ADMIN_PASSWORD: "another password",
+    });
+
+    expect(claimsOf(await logIn(second.broker))).toMatchObject({ role: "admin" });
+    await expect(logIn(second.broker, { ...ADMIN, password: "another password" })).rejects.toMatchObject({
+      type: "INVALID_CREDENTIALS",
+    });
+  });
+
+  test("gets its password when a node was killed before it could set that", async () => {
+    const users = await nodes.start({ SERVICES: "users" });
+    await call(users.broker, "users.createAdmin", { email: ADMIN.email, ...NOBODY });
+
+    const { broker } = await nodes.start({ SERVICES: "auth", ...SETTINGS });
+
+    await untilAdmin(broker);
+    expect(await admins()).toHaveLength(1);
+  });
+
+  test("is nobody who has signed up under its address", async () => {
+    const { log, entries } = capturingLogger();
+    const users = await nodes.start({ SERVICES: "users" });
+    const stranger = await call(users.broker, "users.create", { email: ADMIN.email, ...NOBODY });
+
+    const { broker } = await nodes.start({ SERVICES: "auth", ...SETTINGS }, log);
+
+    await waitFor(() => entries.find(({ userId }) => userId === stranger.id), {
+      description: "the refusal to be logged",
+    });
+    await expect(logIn(broker)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
+    expect(await admins()).toEqual([]);
+  });
+
+  test("is nobody's business in distributed mode without the settings", async () => {
+    await nodes.start({ SERVICES: "users,auth" });
+
+    expect(await nodes.sql("SELECT FROM users.users")).toEqual([]);
+  });
+});
