@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { LRUCache } from "lru-cache";
 import type { ServiceBroker } from "moleculer";
-import { appError, hasType } from "../../broker/errors.ts";
+import { appError } from "../../broker/errors.ts";
 import { call } from "../../lib/contracts.ts";
 import type { Config } from "../../lib/config.ts";
 import type { Principal } from "../../lib/principal.ts";
@@ -93,7 +93,10 @@ async function findPrincipal(broker: ServiceBroker, email: string): Promise<Prin
     if (status === "suspended") throw appError("ACCOUNT_SUSPENDED");
     return { kind: "user", id, role };
   } catch (error) {
-    const isUnknown = hasType(error, "USER_NOT_FOUND") || hasType(error, "VALIDATION_FAILED");
+    // The second is Moleculer's, for what is no address at all.
+    const isUnknown = ["USER_NOT_FOUND", "VALIDATION_ERROR"].includes(
+      String((error as { type?: unknown }).type),
+    );
     throw isUnknown
       ? appError("INVALID_TOKEN", { detail: "The token is of nobody who is a user here." })
       : error;

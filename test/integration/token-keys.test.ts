@@ -1,0 +1,207 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
+
+import { call } from "../../lib/contracts.ts";
+import { TokenVerifier } from "../../services/api/token-verifier.ts";
+import { createUserWithPassword, logIn, startAuthNodes, type AuthNodes } from "../support/auth-nodes.ts";
+import { AUTH_KEY, pairOf } from "../support/forge.ts";
+import { silentLogger } from "../support/silent-logger.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const INVALID = { type: "INVALID_TOKEN", code: 401 };
+const [FIRST, SECOND, THIRD] = [AUTH_KEY, "2".repeat(64), "3".repeat(64)];
+
+const stops: (() => Promise<unknown> | void)[] = [];
+
+afterEach(async () => {
+  for (const stop of stops.splice(0).toReversed()) await stop();
+});
+
+describe("while keys are rotated, node by node, under load", () => {
+  test("no valid token is refused, and none of a key that is gone is accepted", async () => {
+    const nodes = await startTestNodes();
+    stops.push(() => nodes.stop());
+    const { broker } = await nodes.start({ SERVICES: "users" });
+    const startPair = (keys: readonly string[]) =>
+      Promise.all([1, 2].map(() => nodes.start({ SERVICES: "auth", AUTH_KEYS: keys.join(",") })));
+    let running = await startPair([FIRST, SECOND]);
+    const verifier = new TokenVerifier({ broker, log: silentLogger });
+    stops.push(() => verifier.stop());
+    await verifier.start();
+    const user = await createUserWithPassword(broker);
+    const old = await logIn(broker, user);
+
+    const signers = new Set<string>();
+    const rotation = new AbortController();
+    const load = async (): Promise<void> => {
+      while (!rotation.signal.aborted) {
+        const { accessToken } = await logIn(broker, user);
+        await verifier.verifyToken(accessToken);
+        signers.add(kidOf(accessToken));
+      }
+    };
+    const loads = [load(), load()];
+    // The next key signs once every node knows it; the one before goes when its tokens have expired.
+    for (const keys of [
+      [SECOND, FIRST],
+      [SECOND, THIRD],
+    ]) {
+      const next = await startPair(keys);
+      await Promise.all(running.map((node) => node.stop()));
+      running = next;
+    }
+    await waitFor(
+      () =>
+        verifier.verifyToken(old.accessToken).then(
+          () => false,
+          () => true,
+        ),
+      {
+        description: "the token of the first key to be refused",
+      },
+    );
+    rotation.abort();
+    await Promise.all(loads);
+
+    expect(signers).toEqual(new Set([FIRST, SECOND].map((key) => pairOf(key).kid)));
+    await expect(verifier.verifyToken(old.accessToken)).rejects.toMatchObject(INVALID);
+  }, 120_000);
+});
+
+const typeOf = (error: unknown): string => (error as { type: string }).type;
+
+function kidOf(token: string): string {
+  const [header = ""] = token.split(".");
+  return (JSON.parse(Buffer.from(header, "base64url").toString("utf8")) as { kid: string }).kid;
+}
+
+describe("a token of the external issuer", () => {
+  const ISSUER = "https://id.example";
+  const AUDIENCE = "https://api.example";
+  let nodes: TestNodes;
+  let auth: AuthNodes;
+  let server: Server;
+  let key: CryptoKey;
+  const jwks: { keys: JWK[] } = { keys: [] };
+  let isAnswering = true;
+
+  beforeAll(async () => {
+    nodes = await startTestNodes();
+    auth = await startAuthNodes(nodes);
+    const pair = await generateKeyPair("RS256");
+    key = pair.privateKey;
+    jwks.keys.push({ ...(await exportJWK(pair.publicKey)), kid: "theirs", alg: "RS256", use: "sig" });
+    server = createServer((_request, response) => {
+      if (isAnswering) response.end(JSON.stringify(jwks));
+      else response.writeHead(500).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  });
+
+  afterAll(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await nodes.stop();
+  });
+
+  async function startVerifier(): Promise<TokenVerifier> {
+    const { port } = server.address() as AddressInfo;
+    const external = { issuer: ISSUER, audience: AUDIENCE, jwksUrl: `http://127.0.0.1:${port}/keys` };
+    const verifier = new TokenVerifier({ broker: auth.caller, log: silentLogger, external });
+    stops.push(() => verifier.stop());
+    await verifier.start();
+    return verifier;
+  }
+
+  const tokenFor = (email: string, claims: object = {}, header: object = {}) =>
+    new SignJWT({ email, email_verified: true, iss: ISSUER, aud: AUDIENCE, sub: "their-4711", ...claims })
+      .setProtectedHeader({ alg: "RS256", typ: "JWT", kid: "theirs", ...header })
+      .setIssuedAt()
+      .setExpirationTime("10m")
+      .sign(key);
+
+  test("is that of our user with its verified address, with our role", async () => {
+    const verifier = await startVerifier();
+    const user = await createUserWithPassword(auth.caller);
+    const token = await tokenFor(user.email.toUpperCase(), { role: "admin" });
+
+    const expected = { kind: "user", id: user.id, role: "user" };
+    expect(await verifier.verifyToken(token)).toEqual(expected);
+    expect(await verifier.verifyToken(token)).toEqual(expected);
+  });
+
+  test("is refused within a second after its user was suspended or deleted", async () => {
+    const verifier = await startVerifier();
+    const [suspended, deleted] = [
+      await createUserWithPassword(auth.caller),
+      await createUserWithPassword(auth.caller),
+    ];
+    const tokens = [await tokenFor(suspended.email), await tokenFor(deleted.email)] as const;
+    for (const token of tokens) await verifier.verifyToken(token);
+    await nodes.sql("UPDATE users.users SET status = 'suspended' WHERE id = $1", [suspended.id]);
+    await call(auth.caller, "users.delete", { id: deleted.id });
+
+    const codes = () =>
+      Promise.all(tokens.map((token) => verifier.verifyToken(token).then(() => "", typeOf)));
+    await waitFor(async () => !(await codes()).includes(""), { description: "the tokens to be refused" });
+    expect(await codes()).toEqual(["ACCOUNT_SUSPENDED", "INVALID_TOKEN"]);
+  });
+
+  test.each([
+    ["an address that is not verified", { email_verified: false }, {}],
+    ["an address that is verified as text only", { email_verified: "true" }, {}],
+    ["no address", { email: undefined }, {}],
+    ["an address of nobody", { email: "nobody@example.com" }, {}],
+    ["what is no address", { email: "nobody" }, {}],
+    ["another audience", { aud: "another app of theirs" }, {}],
+    ["another issuer", { iss: "https://other.example" }, {}],
+    [
+      "our issuer",
+      { iss: "rollcall", aud: "rollcall", role: "admin", sid: "x", jti: "x" },
+      { typ: "at+jwt" },
+    ],
+    ["the type of another kind of token", {}, { typ: "logout+jwt" }],
+    ["a key that they do not have", {}, { kid: "other" }],
+  ])("is refused with %s", async (_name, claims, header) => {
+    const verifier = await startVerifier();
+    const user = await createUserWithPassword(auth.caller);
+    const token = await tokenFor(user.email, claims, header);
+
+    await expect(verifier.verifyToken(token)).rejects.toMatchObject(INVALID);
+  });
+
+  test("is refused with an algorithm that is not that of its key", async () => {
+    const verifier = await startVerifier();
+    const user = await createUserWithPassword(auth.caller);
+    const [, ...rest] = (await tokenFor(user.email)).split(".");
+    const header = Buffer.from(JSON.stringify({ alg: "PS256", kid: "theirs" })).toString("base64url");
+
+    await expect(verifier.verifyToken([header, ...rest].join("."))).rejects.toMatchObject(INVALID);
+  });
+
+  test("is neither accepted nor refused while their keys cannot be read, and ours are not concerned", async () => {
+    const verifier = await startVerifier();
+    const user = await createUserWithPassword(auth.caller);
+    isAnswering = false;
+
+    await expect(verifier.verifyToken(await tokenFor(user.email))).rejects.toMatchObject({
+      type: "SERVICE_UNAVAILABLE",
+    });
+    await verifier.verifyToken((await logIn(auth.caller, user)).accessToken);
+    isAnswering = true;
+    expect(await verifier.verifyToken(await tokenFor(user.email))).toMatchObject({ id: user.id });
+  });
+
+  test("is not ours to accept without a configuration that says so", async () => {
+    const verifier = new TokenVerifier({ broker: auth.caller, log: silentLogger });
+    stops.push(() => verifier.stop());
+    await verifier.start();
+    const user = await createUserWithPassword(auth.caller);
+
+    await expect(verifier.verifyToken(await tokenFor(user.email))).rejects.toMatchObject(INVALID);
+  });
+});
