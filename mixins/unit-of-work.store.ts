@@ -170,9 +170,13 @@ const REDACT = [
       (SELECT position FROM events.outbox WHERE subject = $1 ORDER BY position FOR UPDATE)`,
   },
   { name: "unit-of-work.redact-log", text: `UPDATE events.log SET ${REDACTED} WHERE subject = $1` },
+  // What an error says may be about the data too.
+  {
+    name: "unit-of-work.redact-retries",
+    text: "UPDATE events.retry SET error_message = '' WHERE subject = $1",
+  },
   {
     name: "unit-of-work.redact-dead-letters",
-    // What an error says may be about the data too.
     text: `UPDATE events.dead_letter SET error_message = '', event = jsonb_set(event, '{data}', coalesce(
       (SELECT jsonb_object_agg(key, value) FROM jsonb_each(event->'data') WHERE key IN ('id', 'version')), '{}'))
       WHERE subject = $1`,

@@ -2,6 +2,7 @@ import type { Context } from "moleculer";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { ActionParams } from "../../lib/contracts.ts";
 import type { Database } from "../../lib/database.ts";
+import type { Accounts } from "./accounts.ts";
 import * as contract from "./auth.contract.ts";
 import type { CredentialsRepository } from "./credentials.repository.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
@@ -19,6 +20,7 @@ export interface AnnouncingMethods {
 }
 
 interface AccountParts {
+  accounts: Accounts;
   database: Database;
   credentials: CredentialsRepository;
   sessions: SessionsRepository;
@@ -28,6 +30,7 @@ type Call<Name extends keyof contract.AuthActions> = Context<ActionParams<Name>>
 
 /** The actions with which other services follow the life of a user. */
 export function AccountMixin({
+  accounts,
   database,
   credentials,
   sessions,
@@ -55,10 +58,7 @@ export function AccountMixin({
         params: contract.ofUserParams,
         async handler(ctx: Call<"auth.endSessions">): Promise<null> {
           const { userId } = ctx.params;
-          const endedIds = await database.transaction(async (transaction) => {
-            await credentials.advanceGeneration(userId, transaction);
-            return sessions.endAll(userId, undefined, transaction);
-          });
+          const endedIds = await database.transaction((transaction) => accounts.logOut(userId, transaction));
           await this.announceEnded(endedIds);
           return null;
         },
@@ -79,12 +79,7 @@ export function AccountMixin({
         params: contract.ofUserParams,
         async handler(ctx: Call<"auth.eraseUser">): Promise<null> {
           const { userId } = ctx.params;
-          const endedIds = await database.transaction(async (transaction) => {
-            await credentials.delete(userId, transaction);
-            const ended = await sessions.endAll(userId, undefined, transaction);
-            await sessions.anonymise(userId, transaction);
-            return ended;
-          });
+          const endedIds = await database.transaction((transaction) => accounts.erase(userId, transaction));
           await this.announceEnded(endedIds);
           return null;
         },

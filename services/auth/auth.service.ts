@@ -11,6 +11,8 @@ import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import type { User } from "../users/users.contract.ts";
 import { AccountMixin, type AnnouncingMethods } from "./account.mixin.ts";
+import { accountConsumer } from "./account-consumer.ts";
+import { Accounts } from "./accounts.ts";
 import { ApiKeysMixin } from "./api-keys.mixin.ts";
 import * as contract from "./auth.contract.ts";
 import { accountSuspended, invalidCredentials, invalidRefreshToken, notAUser } from "./auth.errors.ts";
@@ -53,6 +55,7 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
   const keys = new SigningKeys(node.authKeys);
   const credentials = new CredentialsRepository(database);
   const sessionRows = new SessionsRepository(database);
+  const accounts = new Accounts(credentials, sessionRows);
   const sessions = new Sessions(database, sessionRows, keys);
 
   return {
@@ -67,7 +70,8 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
       }),
       HealthMixin(node.monitors),
       ApiKeysMixin(node) as Partial<ServiceSchema>,
-      AccountMixin({ database, credentials, sessions: sessionRows }) as Partial<ServiceSchema>,
+      AccountMixin({ accounts, database, credentials, sessions: sessionRows }) as Partial<ServiceSchema>,
+      accountConsumer(node, accounts),
     ],
     // The first admin is a user, made before the gateway of this node says that it is ready.
     dependencies: config.SERVICES.filter((name) => name === "users"),

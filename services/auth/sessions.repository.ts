@@ -98,6 +98,11 @@ const END_ALL = {
   text: `UPDATE auth.sessions SET ended_at = clock_timestamp()
     WHERE user_id = $1 AND ended_at IS NULL AND id IS DISTINCT FROM $2 RETURNING id`,
 };
+const END_OLDER = {
+  name: "auth.end-older-sessions",
+  text: `UPDATE auth.sessions SET ended_at = clock_timestamp()
+    WHERE user_id = $1 AND ended_at IS NULL AND created_at <= $2`,
+};
 const LIST = {
   name: "auth.list-sessions",
   text: `SELECT id, created_at AS "createdAt", last_used_at AS "lastUsedAt", expires_at AS "expiresAt"
@@ -190,6 +195,11 @@ export class SessionsRepository {
     transaction: DatabaseTransaction,
   ): Promise<string[]> {
     return idsOf(await transaction.query(END_ALL, [userId, except]));
+  }
+
+  /** Ends the sessions of a user that there were at a time, in ISO 8601. */
+  async endOlder(userId: string, time: string, transaction: DatabaseTransaction): Promise<void> {
+    await transaction.query(END_OLDER, [userId, time]);
   }
 
   list(userId: string): Promise<Session[]> {
