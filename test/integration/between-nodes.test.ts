@@ -136,13 +136,17 @@ describe("what a node offers to others", () => {
       "users.createAdmin",
       "users.delete",
       "users.erase",
+      "users.export",
       "users.findMissing",
       "users.get",
       "users.getByEmail",
       "users.health",
+      "users.history",
       "users.list",
       "users.replace",
       "users.restore",
+      "users.suspend",
+      "users.unsuspend",
       "users.update",
     ]);
   });
