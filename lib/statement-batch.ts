@@ -35,7 +35,7 @@ function queryOf(config: pg.QueryConfig, callback: Query["callback"]): Query {
  * A batch is given to `client.query`, which calls the other methods.
  */
 export class StatementBatch {
-  /** How each statement, in order, and then the whole ended. `pg` replaces it to put a timeout around it. */
+  /** Told how the whole ended. `pg` replaces it to put a timeout around it. */
   callback: (error: Error | null) => void = () => undefined;
   /** Fulfilled when every statement is executed, and committed unless a transaction is open. */
   readonly done: Promise<void>;
