@@ -39,6 +39,7 @@ test-e2e: install system-packages ## Run the end-to-end tests
 bench: install system-packages ## Measure against the peer in bench/peers
 	@$(NODE) bench/run.ts
 	@$(NODE) bench/metrics.ts
+	@$(NODE) bench/events.ts
 
 format: install ## Format all files
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --write --log-level warn .

@@ -24,7 +24,11 @@ const DURABLE = { fsync: "on", full_page_writes: "on" };
 
 /** Starts PostgreSQL, NATS and Redis on free ports and applies the migrations. */
 export async function startServers(): Promise<Servers> {
-  const [postgres, nats, redis] = await Promise.all([startPostgres(DURABLE), startNats(), startRedis()]);
+  const [postgres, nats, redis] = await Promise.all([
+    startPostgres(DURABLE),
+    startNats({ jetStream: true }),
+    startRedis(),
+  ]);
   await migrate(postgres.url, silentLogger);
   const database = new pg.Client(Object.assign(new URL(postgres.adminUrl), { pathname: "/rollcall" }).href);
   await database.connect();

@@ -1,4 +1,5 @@
 import { DOMAIN_EVENTS, type DomainEventMap } from "./contracts.ts";
+import type { EventDefinition } from "./event-definition.ts";
 
 export type DomainEventType = keyof DomainEventMap;
 
@@ -66,12 +67,17 @@ export type LoggedEvent = {
 export const LOGGED_EVENT_COLUMNS = `sequence::float8 AS sequence, id, type, subject, data, actor,
   request_id AS "requestId", changed_fields AS "changedFields", occurred_at AS "occurredAt"`;
 
+/** Undefined for a type that this version does not have: the log keeps what an older or newer one has written. */
+export function definitionOf(type: string): EventDefinition | undefined {
+  return (DOMAIN_EVENTS as Readonly<Record<string, EventDefinition>>)[type];
+}
+
 /** The envelope in which an event leaves the system. It is the same each time, wherever it is made. */
 export function toCloudEvent(event: LoggedEvent): CloudEvent {
   return {
     specversion: "1.0",
     id: event.id,
-    source: DOMAIN_EVENTS[event.type].source,
+    source: definitionOf(event.type)?.source ?? "/rollcall",
     type: event.type,
     subject: event.subject,
     time: event.occurredAt,

@@ -7,11 +7,10 @@ import {
   type NatsConnection,
   type StreamConfig,
 } from "nats";
-import { toCloudEvent } from "../../lib/cloud-event.ts";
-import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
-import type { EventDefinition } from "../../lib/event-definition.ts";
+import { definitionOf, toCloudEvent } from "../../lib/cloud-event.ts";
 import { EVENT_STREAM } from "../../lib/event-stream.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
+import { publishInOrder, type OutgoingMessage, type PublishResult } from "./publish-in-order.ts";
 
 /** How long the stream remembers message ids: an event that is sent again within it is stored once. */
 const DUPLICATE_WINDOW_MS = 5 * 60_000;
@@ -33,14 +32,6 @@ interface EventStreamOptions {
   retentionDays: number;
 }
 
-/** What became of a list of events. */
-export interface PublishResult {
-  /** So many from the start are confirmed. */
-  confirmed: number;
-  /** Why the next one is not. */
-  error?: unknown;
-}
-
 /** The JetStream stream `EVENTS`: one message for each event, under `events.<type>.<subject id>`. */
 export class EventStream {
   readonly #options: EventStreamOptions;
@@ -51,43 +42,34 @@ export class EventStream {
   }
 
   /**
-   * Publishes events in the order of each subject: an event is sent when the one before it, of its subject, is confirmed.
-   * Events of different subjects are under way together. After an error nothing more is sent. An event that says that its
-   * subject was erased is confirmed when what the stream has of that subject is gone.
+   * Publishes events, in order for each subject. An event that says that its subject was erased is confirmed when what
+   * the stream has of that subject is gone.
    *
    * @param mayPublish asked before each event is sent
    */
   async publish(events: readonly UnpublishedEvent[], mayPublish: () => boolean): Promise<PublishResult> {
     try {
       await this.#ensure();
+      const messages = events.map((event) => this.#toMessage(event));
+      const result = await publishInOrder(this.#connect(), messages, { timeoutMs: TIMEOUT_MS, mayPublish });
+      // It may be that the stream is gone.
+      if (result.error) this.#checkedAt = -Infinity;
+      return result;
     } catch (error) {
-      return { confirmed: 0, error };
+      return { confirmed: 0, error: error as Error };
     }
-    let failure: unknown;
-    const fail = (error: unknown): void => void (failure ??= error);
-    const stream = this.#connect().jetstream({ timeout: TIMEOUT_MS });
-    const lastOf = new Map<string, Promise<unknown>>();
-    const publishing = events.map((event) => {
-      const send = async (): Promise<void> => {
-        if (failure !== undefined) throw failure as Error;
-        if (!mayPublish()) throw new Error("This node is not the leader any more.");
-        const { seq } = await stream.publish(`events.${event.type}.${event.subject}`, encode(event), {
-          msgID: messageId(event),
-        });
-        if (isErasure(event)) await this.#forget(event.subject, seq);
-      };
-      const before = lastOf.get(event.subject);
-      const published = before ? before.then(send) : send();
-      published.catch(fail);
-      lastOf.set(event.subject, published);
-      return published;
-    });
-    const results = await Promise.allSettled(publishing);
-    const firstFailed = results.findIndex(({ status }) => status === "rejected");
-    if (firstFailed === -1) return { confirmed: events.length };
-    // It may be that the stream is gone.
-    this.#checkedAt = -Infinity;
-    return { confirmed: firstFailed, error: failure };
+  }
+
+  #toMessage(event: UnpublishedEvent): OutgoingMessage {
+    const { type, subject, id, replay } = event;
+    return {
+      subject: `events.${type}.${subject}`,
+      orderKey: subject,
+      // A replay needs another id than before, or the stream would take its message for a duplicate.
+      id: replay === 0 ? id : `${id}:${replay}`,
+      payload: Buffer.from(JSON.stringify(toCloudEvent(event))),
+      ...(isErasure(event) && { afterwards: (position: number) => this.#forget(subject, position) }),
+    };
   }
 
   /** How many messages the stream has; null when it cannot be asked. */
@@ -146,16 +128,8 @@ export class EventStream {
   }
 }
 
-const encode = (event: UnpublishedEvent): Buffer => Buffer.from(JSON.stringify(toCloudEvent(event)));
-
 function isErasure({ type }: UnpublishedEvent): boolean {
-  const definition: EventDefinition = DOMAIN_EVENTS[type];
-  return definition.isErasure === true;
-}
-
-/** A replay needs other ids than before, or the stream would take its messages for duplicates. */
-function messageId({ id, replay }: UnpublishedEvent): string {
-  return replay === 0 ? id : `${id}:${replay}`;
+  return definitionOf(type)?.isErasure === true;
 }
 
 const NOT_FOUND = "404";

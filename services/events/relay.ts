@@ -177,7 +177,7 @@ export class Relay {
   }
 
   /** Counts, and says once that publishing fails, and once that it works again. */
-  #note(error: unknown): void {
+  #note(error: Error | undefined): void {
     const { log } = this.#options;
     if (error === undefined) {
       if (this.#failuresInARow >= FAILURES_TO_REPORT) log.info("events are published again");

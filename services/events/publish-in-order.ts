@@ -1,0 +1,156 @@
+import { createInbox, headers, type Msg, type NatsConnection } from "nats";
+
+/** What is published to a stream. */
+export interface OutgoingMessage {
+  subject: string;
+  /** By which the stream finds duplicates. */
+  id: string;
+  /** Messages with the same key keep their order. */
+  orderKey: string;
+  payload: Uint8Array;
+  /** Done when the stream has the message, at this position, and before it counts as confirmed. */
+  afterwards?: (position: number) => Promise<void>;
+}
+
+/** What became of a list of messages. */
+export interface PublishResult {
+  /** So many from the start are confirmed by the stream. */
+  confirmed: number;
+  /** Why the next one is not. */
+  error?: Error;
+}
+
+interface PublishOptions {
+  /** How long the stream may take for its next confirmation. */
+  timeoutMs: number;
+  /** Asked before a message is sent. */
+  mayPublish: () => boolean;
+}
+
+/**
+ * Publishes messages to JetStream. A message is sent when the one before it, of its key, is confirmed; messages of
+ * different keys are under way together. After an error nothing more is sent. The client's own `publish` would make a
+ * request with a timer and an error object for each message, which took a third of the time of the relay.
+ */
+export async function publishInOrder(
+  connection: NatsConnection,
+  messages: readonly OutgoingMessage[],
+  options: PublishOptions,
+): Promise<PublishResult> {
+  const batch = new Batch(connection, messages, options);
+  try {
+    return await batch.run();
+  } finally {
+    batch.close();
+  }
+}
+
+class Batch {
+  readonly #connection: NatsConnection;
+  readonly #messages: readonly OutgoingMessage[];
+  readonly #mayPublish: () => boolean;
+  readonly #inbox = createInbox();
+  readonly #subscription: { unsubscribe(): void };
+  readonly #isConfirmed: boolean[];
+  /** Index of the message that follows in the order of the same key. */
+  readonly #next = new Map<number, number>();
+  readonly #ended = Promise.withResolvers<Error | undefined>();
+  readonly #timer: NodeJS.Timeout;
+  #remaining: number;
+
+  constructor(
+    connection: NatsConnection,
+    messages: readonly OutgoingMessage[],
+    { timeoutMs, mayPublish }: PublishOptions,
+  ) {
+    this.#connection = connection;
+    this.#messages = messages;
+    this.#mayPublish = mayPublish;
+    this.#isConfirmed = messages.map(() => false);
+    this.#remaining = messages.length;
+    const expire = (): void => this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
+    this.#timer = setTimeout(expire, timeoutMs);
+    this.#subscription = connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, answer) => this.#receive(error, answer),
+    });
+  }
+
+  async run(): Promise<PublishResult> {
+    const lastOf = new Map<string, number>();
+    for (const [index, { orderKey }] of this.#messages.entries()) {
+      const before = lastOf.get(orderKey);
+      lastOf.set(orderKey, index);
+      if (before === undefined) this.#send(index);
+      else this.#next.set(before, index);
+    }
+    if (this.#remaining === 0) this.#ended.resolve(undefined);
+    const error = await this.#ended.promise;
+    const firstUnconfirmed = this.#isConfirmed.indexOf(false);
+    const confirmed = firstUnconfirmed === -1 ? this.#messages.length : firstUnconfirmed;
+    return error ? { confirmed, error } : { confirmed };
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#subscription.unsubscribe();
+  }
+
+  #send(index: number): void {
+    const message = this.#messages[index];
+    if (!message) return;
+    if (!this.#mayPublish()) {
+      this.#ended.resolve(new Error("this node is not the leader any more"));
+      return;
+    }
+    const withId = headers();
+    withId.set("Nats-Msg-Id", message.id);
+    try {
+      this.#connection.publish(message.subject, message.payload, {
+        reply: `${this.#inbox}.${index}`,
+        headers: withId,
+      });
+    } catch (error) {
+      this.#ended.resolve(error as Error);
+    }
+  }
+
+  #receive(error: Error | null, answer: Msg): void {
+    const acknowledged = error ? { problem: error } : readAcknowledgement(answer);
+    if ("problem" in acknowledged) {
+      this.#ended.resolve(acknowledged.problem);
+      return;
+    }
+    this.#timer.refresh();
+    const index = Number(answer.subject.slice(this.#inbox.length + 1));
+    if (this.#messages[index]?.afterwards) void this.#finish(index, acknowledged.position);
+    else this.#confirm(index);
+  }
+
+  async #finish(index: number, position: number): Promise<void> {
+    try {
+      await this.#messages[index]?.afterwards?.(position);
+      this.#confirm(index);
+    } catch (error) {
+      this.#ended.resolve(error as Error);
+    }
+  }
+
+  #confirm(index: number): void {
+    // An answer that comes twice counts once.
+    if (this.#isConfirmed[index] !== false) return;
+    this.#isConfirmed[index] = true;
+    this.#remaining -= 1;
+    if (this.#remaining === 0) this.#ended.resolve(undefined);
+    const next = this.#next.get(index);
+    if (next !== undefined) this.#send(next);
+  }
+}
+
+function readAcknowledgement(answer: Msg): { position: number } | { problem: Error } {
+  // Nobody listens on the subject: there is no stream.
+  if (answer.headers?.hasError)
+    return { problem: new Error(`the stream does not answer: ${answer.headers.status}`) };
+  const { seq, error } = answer.json<{ seq?: number; error?: { description?: string } }>();
+  if (seq !== undefined && !error) return { position: seq };
+  return { problem: new Error(`the stream refuses a message: ${error?.description ?? "unknown error"}`) };
+}

@@ -1,0 +1,147 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { connect } from "nats";
+
+import { call } from "../../lib/contracts.ts";
+import { newId } from "../../lib/ids.ts";
+import { readStream } from "../support/event-stream.ts";
+import { appendEvents, relayState, untilAllPublished } from "../support/outbox-rows.ts";
+import { newUser } from "../support/rest-client.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+let nodes: TestNodes;
+
+beforeEach(async () => {
+  nodes = await startTestNodes();
+});
+
+afterEach(() => nodes.stop());
+
+const WITHOUT_NATS = { NATS_URL: "" };
+
+async function untilLogged(count: number): Promise<void> {
+  await waitFor(async () => (await relayState(nodes)).head >= count, {
+    description: `${count} events to be in the log`,
+  });
+}
+
+/** Makes all events as old as this. */
+const age = (days: number, upTo: number) =>
+  nodes.sql(`UPDATE events.log SET occurred_at = now() - make_interval(days => $1) WHERE sequence <= $2`, [
+    days,
+    upTo,
+  ]);
+
+async function loggedSequences(): Promise<number[]> {
+  const rows = await nodes.sql<{ sequence: number }>(
+    "SELECT sequence::integer FROM events.log ORDER BY sequence",
+  );
+  return rows.map(({ sequence }) => sequence);
+}
+
+describe("without NATS", () => {
+  test("events go into the log, are announced to the services of the node, and wait to be published", async () => {
+    const { broker } = await nodes.start({ SERVICES: "users,events", ...WITHOUT_NATS });
+    const announced: number[] = [];
+    broker.createService({
+      name: "listener",
+      events: {
+        "events-appended": (ctx: { params: { sequence: number } }) =>
+          void announced.push(ctx.params.sequence),
+      },
+    });
+    const { id } = await call(broker, "users.create", newUser());
+    await untilLogged(1);
+
+    await waitFor(() => announced.length > 0, { description: "the announcement" });
+    expect(announced).toEqual([1]);
+    expect(await call(broker, "events.status", {})).toMatchObject({
+      pending: 0,
+      head: 1,
+      published: 0,
+      streamMessages: null,
+    });
+    expect((await call(broker, "events.list", {})).data).toMatchObject([
+      { subject: id, type: "user-created_v1" },
+    ]);
+  });
+
+  test("what was logged is published when a node with NATS comes", async () => {
+    const alone = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+    await appendEvents(nodes, [newId()], 3);
+    await untilLogged(3);
+    await alone.stop();
+
+    await nodes.start({ SERVICES: "events" });
+    await untilAllPublished(nodes);
+    expect(await readStream(nodes.nats.url).messages()).toHaveLength(3);
+  });
+});
+
+describe("retention", () => {
+  test("deletes what is too old from the start of the log, and numbers go on", async () => {
+    const first = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+    await appendEvents(nodes, [newId()], 2500);
+    await untilLogged(2500);
+    await first.stop();
+    await age(31, 2300);
+
+    await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+    await waitFor(async () => (await loggedSequences()).length === 200, {
+      description: "old events to be gone",
+    });
+    await appendEvents(nodes, [newId()], 1);
+    await untilLogged(2501);
+    expect(await loggedSequences()).toEqual(Array.from({ length: 201 }, (_, index) => 2301 + index));
+  });
+
+  test("makes no gap: what is too old stays behind what is not", async () => {
+    const first = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+    await appendEvents(nodes, [newId()], 10);
+    await untilLogged(10);
+    await first.stop();
+    await age(10, 10);
+    await nodes.sql("UPDATE events.log SET occurred_at = now() WHERE sequence = 4");
+
+    await nodes.start({ SERVICES: "events", EVENT_LOG_RETENTION_DAYS: "7", ...WITHOUT_NATS });
+    await waitFor(async () => (await loggedSequences()).length < 10, {
+      description: "old events to be gone",
+    });
+    expect(await loggedSequences()).toEqual([4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  test("keeps what is not published, however old", async () => {
+    const alone = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+    await appendEvents(nodes, [newId()], 5);
+    await untilLogged(5);
+    await alone.stop();
+    await age(100, 5);
+
+    await nodes.start({ SERVICES: "events" });
+    await untilAllPublished(nodes);
+    expect(await readStream(nodes.nats.url).messages()).toHaveLength(5);
+  });
+});
+
+describe("the stream", () => {
+  test("is kept as long as the log, also after the setting has changed", async () => {
+    const maxAgeDays = async (): Promise<number> => {
+      const connection = await connect({ servers: nodes.nats.url, reconnect: false });
+      try {
+        const { config } = await (await connection.jetstreamManager()).streams.info("EVENTS");
+        return config.max_age / (86_400 * 1e9);
+      } finally {
+        await connection.close();
+      }
+    };
+    const first = await nodes.start({ SERVICES: "events" });
+    await appendEvents(nodes, [newId()], 1);
+    await untilAllPublished(nodes);
+    expect(await maxAgeDays()).toBe(30);
+    await first.stop();
+
+    await nodes.start({ SERVICES: "events", EVENT_LOG_RETENTION_DAYS: "7" });
+    await waitFor(async () => (await maxAgeDays()) === 7, { description: "the stream to be changed" });
+    expect(await readStream(nodes.nats.url).messages()).toHaveLength(1);
+  });
+});
