@@ -65,7 +65,7 @@ logs: ## Follow the logs of the containers
 	@docker compose logs --follow --tail 100
 
 smoke: install ## Run the tour of the README against the containers
-	@$(NODE) scripts/smoke.ts "http://$$(docker compose port gateway 3000)"
+	@$(NODE) scripts/smoke.ts "http://$$(docker compose port gateway 3000)" secrets/admin-password
 
 cluster-create: ## Create a Kubernetes cluster on this machine, with kind
 	@kind create cluster --name rollcall --wait 3m

@@ -58,8 +58,8 @@ const makers: Record<Load, (preparation: Preparation) => Promise<Case[]>> = {
   },
 
   async list({ options, sides }) {
-    const paths = await forEachSide(sides, async ({ baseUrl }) => {
-      const cursors = await firstCursors(baseUrl, LIST_PAGES, PAGE_SIZE);
+    const paths = await forEachSide(sides, async (side) => {
+      const cursors = await firstCursors(side, LIST_PAGES, PAGE_SIZE);
       return cursors.map(pagePath);
     });
     return options.connections.map((connections) => ({
@@ -73,8 +73,8 @@ const makers: Record<Load, (preparation: Preparation) => Promise<Case[]>> = {
 
   async deep({ options, sides }) {
     const number = Math.min(DEEP_PAGE, Math.floor(options.users / PAGE_SIZE));
-    const deepPaths = await forEachSide(sides, async ({ baseUrl }) => [
-      pagePath(await cursorAfter(baseUrl, (number - 1) * PAGE_SIZE)),
+    const deepPaths = await forEachSide(sides, async (side) => [
+      pagePath(await cursorAfter(side, (number - 1) * PAGE_SIZE)),
     ]);
     const pages = [
       { title: "page 1", paths: () => [pagePath()] },

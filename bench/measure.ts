@@ -72,7 +72,9 @@ async function measureOnce(
 
 async function runLoad(side: Side, measured: Case, seconds: number): Promise<Sample> {
   const usageOf = watchUsage(side.pids);
-  const load: LoadSpec = { ...measured.spec(side), connections: measured.connections, seconds };
+  const spec = measured.spec(side);
+  const headers = { ...side.credentials, ...spec.headers };
+  const load: LoadSpec = { ...spec, headers, connections: measured.connections, seconds };
   const child = fork(join(import.meta.dirname, "load.ts"));
   child.send(load);
   const [result] = (await Promise.race([once(child, "message"), failure(child)])) as [LoadResult];

@@ -12,6 +12,8 @@ import type { Servers } from "./servers.ts";
 export interface Side {
   name: string;
   baseUrl: string;
+  /** Headers that every request needs. */
+  credentials: Record<string, string>;
   /** The processes whose memory and CPU time are its own. PostgreSQL and Redis, which both use, are nobody's. */
   pids: number[];
   stop(): Promise<void>;
@@ -26,6 +28,7 @@ interface Program {
 
 const ROOT = join(import.meta.dirname, "..");
 const START_TIMEOUT_MS = 30_000;
+const ADMIN = { email: "admin@example.com", password: "the password of the benchmark" };
 
 /** The METRICS_PORTs of Rollcall's two processes. */
 export interface MetricsPorts {
@@ -33,7 +36,10 @@ export interface MetricsPorts {
   users: number;
 }
 
-/** Rollcall as two processes that talk over NATS, which is counted with them: the gateway, and the users service. */
+/**
+ * Rollcall as two processes that talk over NATS, which is counted with them: the gateway, and the users service with
+ * that of logins. Every request is authenticated by an API key.
+ */
 export async function startRollcall(
   servers: Servers,
   profileDir?: string,
@@ -46,15 +52,17 @@ export async function startRollcall(
     NATS_URL: servers.natsUrl,
     REDIS_URL: servers.redisUrl,
     SECRET: randomBytes(32).toString("hex"),
+    ADMIN_EMAIL: ADMIN.email,
+    ADMIN_PASSWORD: ADMIN.password,
     LOG_LEVEL: "warn",
     // The one client of a benchmark sends what no client of the product should.
     RATE_LIMIT: "off",
   };
-  const side = await startSide("Rollcall", profileDir, (port) => [
+  const programsOn = (port: string): Program[] => [
     {
       name: "users",
       entry: "bootstrap/start.ts",
-      environment: { ...node, ...metricsOn("users"), SERVICES: "users", NODE_ID: "users" },
+      environment: { ...node, ...metricsOn("users"), SERVICES: "users,auth", NODE_ID: "users" },
     },
     {
       name: "gateway",
@@ -68,31 +76,62 @@ export async function startRollcall(
         HOST: "127.0.0.1",
       },
     },
-  ]);
+  ];
+  const side = await startSide({ name: "Rollcall", profileDir, programsOn, authenticate: makeApiKey });
   return { ...side, pids: [...side.pids, servers.natsPid] };
 }
 
 /** The peer: one Fastify process. */
 export function startPeer({ databaseUrl, redisUrl }: Servers, profileDir?: string): Promise<Side> {
-  return startSide("peer", profileDir, (port) => [
+  const programsOn = (port: string): Program[] => [
     {
       name: "peer",
       entry: "bench/peers/fastify.ts",
       environment: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, PORT: port, HOST: "127.0.0.1" },
     },
-  ]);
+  ];
+  return startSide({ name: "peer", profileDir, programsOn, authenticate: async () => ({}) });
+}
+
+/** Logs in as the admin and makes an API key, which is valid for longer than an access token. */
+async function makeApiKey(baseUrl: string): Promise<Record<string, string>> {
+  const { accessToken } = await post<{ accessToken: string }>(`${baseUrl}/api/v1/auth/login`, ADMIN);
+  const { key } = await post<{ key: string }>(
+    `${baseUrl}/api/v1/auth/api-keys`,
+    { name: "benchmark", scopes: ["users:read", "users:write"] },
+    { authorization: `Bearer ${accessToken}` },
+  );
+  return { "x-api-key": key };
+}
+
+async function post<T>(url: string, body: object, headers: Record<string, string> = {}): Promise<T> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`${url} was answered with ${response.status}`);
+  return (await response.json()) as T;
+}
+
+interface SideOptions {
+  name: string;
+  profileDir: string | undefined;
+  programsOn: (port: string) => Program[];
+  /** Gets the headers of authenticated requests from a side that is up; throws while it is not. */
+  authenticate: (baseUrl: string) => Promise<Record<string, string>>;
 }
 
 /** Starts the processes of a side and waits until it answers a request that goes all the way to the database. */
-async function startSide(
-  name: string,
-  profileDir: string | undefined,
-  programsOn: (port: string) => Program[],
-): Promise<Side> {
+async function startSide({ name, profileDir, programsOn, authenticate }: SideOptions): Promise<Side> {
   const port = String(await freePort());
   const baseUrl = `http://127.0.0.1:${port}`;
   const children = programsOn(port).map((program) => launch(program, profileDir));
-  const answers = async (): Promise<boolean> => (await fetch(`${baseUrl}/api/v1/users?limit=1`)).ok;
+  let credentials: Record<string, string> = {};
+  const answers = async (): Promise<boolean> => {
+    credentials = await authenticate(baseUrl);
+    return (await fetch(`${baseUrl}/api/v1/users?limit=1`, { headers: credentials })).ok;
+  };
   await waitFor(async () => children.some(hasEnded) || (await answers()), {
     description: `${name} to answer`,
     timeoutMs: START_TIMEOUT_MS,
@@ -102,6 +141,7 @@ async function startSide(
   return {
     name,
     baseUrl,
+    credentials,
     pids: children.map((child) => child.pid as number),
     stop: async () => {
       await Promise.all(children.map(terminate));

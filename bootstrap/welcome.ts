@@ -11,9 +11,9 @@ export function printWelcome(config: Config, { broker }: RunningNode, howToStop:
 Rollcall is ready at ${address}
 
   curl ${address}/health
-  curl -X POST ${address}/api/v1/users -H 'Content-Type: application/json' \\
-       -d '{"email":"ada@example.com","firstName":"Ada","lastName":"Lovelace"}'
-  curl ${address}/api/v1/users
+  curl -X POST ${address}/api/v1/auth/login -H 'Content-Type: application/json' \\
+       -d '{"email":"…","password":"…"}'
+  curl ${address}/api/v1/users -H 'Authorization: Bearer …'
 
 ${firstAdminOf(broker)}${config.DATABASE_URL ? "" : `Data is kept in ${config.DATA_DIR}. `}${howToStop}
 

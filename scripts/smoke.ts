@@ -1,18 +1,21 @@
 /**
- * Runs the tour of the README against a gateway that is up: `node scripts/smoke.ts http://127.0.0.1:3000`. It can be
- * run again on the same data for as long as an idempotency key is kept.
+ * Runs the tour of the README against a gateway that is up: `node scripts/smoke.ts URL FILE`, where the file holds the
+ * password of its admin. It can be run again on the same data for as long as an idempotency key is kept.
  */
-import { atAddress, brokenPromises, readmeSteps, runSteps } from "../test/support/readme.ts";
+import { readFile } from "node:fs/promises";
+
+import { brokenPromises, readmeSteps, runSteps, withLogin } from "../test/support/readme.ts";
 import { closeTestRun } from "../test/support/test-run.ts";
 
-const [url] = process.argv.slice(2);
-if (url === undefined || !URL.canParse(url)) {
-  console.error("Usage: node scripts/smoke.ts URL");
+const [url, passwordFile] = process.argv.slice(2);
+if (url === undefined || !URL.canParse(url) || passwordFile === undefined) {
+  console.error("Usage: node scripts/smoke.ts URL FILE_WITH_THE_PASSWORD_OF_THE_ADMIN");
   process.exit(2);
 }
 try {
   const steps = await readmeSteps("A tour");
-  const outcomes = await runSteps(steps.map((step) => atAddress(step, url)));
+  const password = (await readFile(passwordFile, "utf8")).trim();
+  const outcomes = await runSteps(steps.map((step) => withLogin(step, { url, password })));
   const broken = brokenPromises(outcomes);
   for (const { commands, promises, output } of broken) {
     console.error(`${commands}\nshould print:\n${promises.join("\n")}\nand printed:\n${output}\n`);

@@ -2,20 +2,26 @@ import { randomUUID } from "node:crypto";
 import compression from "compression";
 import cors from "cors";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { CallingOptions, Service, ServiceSchema } from "moleculer";
+import type { CallingOptions, Context, Service, ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
+import { requireAccessEntries } from "../../lib/access.ts";
+import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
+import type { PrincipalMeta } from "../../lib/principal.ts";
+import type { AuthTransientEvents } from "../auth/auth.contract.ts";
+import { accessLog } from "./access-log.ts";
+import { externalIssuerOf } from "./external-tokens.ts";
+import { ANONYMOUS, Guard } from "./guard.ts";
 import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
-import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
-import { accessLog } from "./access-log.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { readRequestId } from "./request-parameters.ts";
 import { sendProblem } from "./respond.ts";
 import { restHandler, type GatewayRequest } from "./rest-handler.ts";
 import { REST_ROUTES, routesByPath } from "./routes.ts";
 import { securityHeaders } from "./security-headers.ts";
+import { TokenVerifier } from "./token-verifier.ts";
 
 /*
  * Owns the REST API: routes, representations, HTTP errors and the HTTP server. moleculer-web finds the route and gives
@@ -37,6 +43,7 @@ interface Variables {
   server: Server;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   addRoute(route: object): void;
+  verifier: TokenVerifier;
 }
 
 type ApiService = Service<Settings> & Methods & Variables;
@@ -55,14 +62,16 @@ const UNGUARDED = {
 export function createApiService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
   const { config, log, monitors } = node;
 
-  const aliasesOf = (broker: Service["broker"]): Record<string, Handler> => {
+  const aliasesOf = ({ broker, verifier }: ApiService): Record<string, Handler> => {
     const aliases: Record<string, Handler> = healthHandlers({
       check: () => checkHealth(broker, monitors),
       isDraining: () => node.isStopping(),
       log,
     });
+    requireAccessEntries([...REST_ROUTES, ...Object.keys(aliases).map((path) => ({ path }))]);
     const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
-    const parts = { broker, limits, log };
+    const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
+    const parts = { broker, guard, limits, log };
     for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(routes, parts);
     return aliases;
   };
@@ -83,6 +92,8 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       logRouteRegistration: null,
       rootCallOptions(options, request) {
         options.requestID = readRequestId(request) ?? randomUUID();
+        // Until the handler knows better. A request that had no principal would act in the name of this node.
+        options.meta = { principal: ANONYMOUS } satisfies PrincipalMeta;
         // A stop waits for tracked requests before it closes the server: under load there would always be one.
         options.tracking = false;
       },
@@ -95,6 +106,14 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       listAliases: false,
       addRoute: false,
       removeRoute: false,
+    },
+
+    events: {
+      "auth-revoked": {
+        handler(this: ApiService, ctx: Context<AuthTransientEvents["auth-revoked"]>) {
+          this.verifier.endSessions(ctx.params.sessionIds);
+        },
+      },
     },
 
     methods: {
@@ -113,6 +132,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     },
 
     created() {
+      this.verifier = new TokenVerifier({ broker: this.broker, log, external: externalIssuerOf(config) });
       // Ours reports what goes wrong while listening; moleculer-web's exits the process on the spot.
       this.server.removeAllListeners("error");
       this.addRoute({
@@ -127,7 +147,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
           ifAsked("accept-encoding", compression() as Middleware),
         ],
         aliases: Object.fromEntries(
-          Object.entries(aliasesOf(this.broker)).map(([path, handler]) => [`* ${path}`, handler]),
+          Object.entries(aliasesOf(this)).map(([path, handler]) => [`* ${path}`, handler]),
         ),
       });
     },
@@ -135,6 +155,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     async started() {
       // The node may have given up while the gateway waited for the services behind it.
       if (node.isStopping()) return;
+      await this.verifier.start();
       await listen(this.server, config.HOST, { name: "PORT", port: config.PORT });
     },
 
@@ -142,6 +163,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       const { DRAIN_DELAY_MS: drainMs, STOP_DEADLINE_MS: stopMs } = config;
       // A client that never ends its upload may use half of the time: the other services need some too.
       await drain(this.server, drainMs, stopMs / 2 - drainMs);
+      this.verifier.stop();
     },
   };
 }
@@ -175,6 +197,7 @@ function corsOf(origins: readonly string[]) {
       "RateLimit",
       "RateLimit-Policy",
       "Retry-After",
+      "WWW-Authenticate",
       "X-Request-Id",
     ],
     maxAge: 600,

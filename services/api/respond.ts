@@ -54,10 +54,19 @@ export function sendProblem(
   const body = format === "json" ? JSON.stringify(problem) : toXml("problem", problem, "urn:ietf:rfc:7807");
   response.setHeader("Content-Type", `application/problem+${format}`);
   response.setHeader("Cache-Control", "no-store");
+  if (problem.status === 401 && !response.hasHeader("WWW-Authenticate")) challenge(response);
   if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
   // What is left of an unread body would be taken for the next request.
   if (!request.complete) response.setHeader("Connection", "close");
   finish(response, problem.status, body);
+}
+
+/** Says how to authenticate (RFC 9110, 11.6.1) and, in the terms of RFC 6750, what was wrong. */
+export function challenge(response: ServerResponse, error?: string, scope?: string): void {
+  const parameters = Object.entries({ realm: "rollcall", error, scope })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}="${value}"`);
+  response.setHeader("WWW-Authenticate", `Bearer ${parameters.join(", ")}`);
 }
 
 export function pathOf(request: IncomingMessage): string {

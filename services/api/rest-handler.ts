@@ -5,8 +5,9 @@ import type { CacheMeta } from "../../broker/cache/cacher.ts";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
-import type { Principal } from "../../lib/principal.ts";
+import type { PrincipalMeta } from "../../lib/principal.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
+import type { Guard } from "./guard.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
@@ -17,11 +18,10 @@ import type { Method, RestRoute } from "./rest-route.ts";
 /** A request as moleculer-web hands it to the handler of an alias. */
 export interface GatewayRequest extends IncomingMessage {
   originalUrl: string;
-  $ctx: Context;
+  /** Its metadata goes along with every call for this request. */
+  $ctx: Context<unknown, PrincipalMeta>;
   $params: { params: Record<string, string> };
 }
-
-const ANONYMOUS: Principal = { kind: "anonymous" };
 
 /** What an action tells the gateway beside its result. */
 interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
@@ -30,6 +30,7 @@ interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
 
 interface RestHandlerParts {
   broker: ServiceBroker;
+  guard: Guard;
   /** Undefined: none. */
   limits: RateLimits | undefined;
   log: Logger;
@@ -38,7 +39,7 @@ interface RestHandlerParts {
 /** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
 export function restHandler(
   routes: ReadonlyMap<Method, RestRoute>,
-  { broker, limits, log }: RestHandlerParts,
+  { broker, guard, limits, log }: RestHandlerParts,
 ) {
   const allowed = allowedMethods(routes);
 
@@ -57,8 +58,10 @@ export function restHandler(
         throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
       }
       const { action } = route;
-      const principal = ANONYMOUS;
-      await limits?.admit(request, response, { action, isRead: route.method === "GET", principal });
+      const isRead = route.method === "GET";
+      const subject = request.$params.params;
+      const principal = await guard.admit(request, response, { action, isRead, params: subject });
+      request.$ctx.meta.principal = principal;
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
       const params = await readParameters(route, request);
@@ -85,7 +88,8 @@ async function readParameters(route: RestRoute, request: GatewayRequest): Promis
   if (!isRead) refuseAll(query);
 
   const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
-  if (route.consumes && !body) throw appError("MALFORMED_BODY", { detail: "A body is required." });
+  if (route.consumes && !body && !route.isBodyOptional)
+    throw appError("MALFORMED_BODY", { detail: "A body is required." });
   const params = joinParameters(body ?? query, request.$params.params);
   const expectedVersions = route.takesIfMatch ? expectedVersionsOf(request.headers["if-match"]) : undefined;
   if (expectedVersions) params["expectedVersions"] = expectedVersions;
@@ -138,6 +142,9 @@ function asksForFresh({ headers }: IncomingMessage): boolean {
   return directives !== undefined && /(?:^|,)\s*no-cache\s*(?:,|$)/i.test(directives);
 }
 
+/** Kept by clients only, to be checked again with its ETag. */
+const REVALIDATE = "private, no-cache";
+
 interface Success {
   route: RestRoute;
   format: Format;
@@ -148,7 +155,7 @@ interface Success {
 }
 
 function sendResult({ route, format, request, response, result, meta }: Success): void {
-  const { representation, status } = route;
+  const { representation, status, cacheControl = REVALIDATE } = route;
   if (meta.$isReplay) response.setHeader("Idempotent-Replayed", "true");
   if (!representation) {
     sendEmpty(response, 204);
@@ -156,8 +163,7 @@ function sendResult({ route, format, request, response, result, meta }: Success)
   }
 
   response.appendHeader("Vary", "Accept");
-  // Kept by clients only to be checked again with its ETag.
-  response.setHeader("Cache-Control", "private, no-cache");
+  response.setHeader("Cache-Control", cacheControl);
   if (representation.kind === "page") setLinks(request, response, nextCursorOf(result));
   if (representation.kind === "resource") {
     const tag = entityTag((result as { version: number }).version, format);

@@ -16,10 +16,13 @@ export type RestRoute = {
     status: 200 | 201 | 204;
     /** What the body is, if it has one: a resource has an ETag, a page has links. Also the root element in XML. */
     representation?: { kind: "resource" | "page" | "plain"; xmlRoot: string };
+    /** How the answer may be cached, if not by the client alone and only to be checked again. */
+    cacheControl?: string;
     /** Of a created resource. */
     location?: (result: ActionMap[Name]["result"]) => string;
     /** Media types that the request body may have; none: the route takes no body. */
     consumes?: readonly string[];
+    isBodyOptional?: boolean;
     /** The action takes `expectedVersions`, so the route honours `If-Match`. */
     takesIfMatch?: boolean;
   };

@@ -26,7 +26,7 @@ afterAll(() => cluster.stop(), 30_000);
 
 describe("PostgreSQL", () => {
   test("restarted under load, costs at most 10 s of 503s, and no write is lost or done twice", async () => {
-    load = startLoad(cluster.url);
+    load = startLoad(cluster);
     await untilMoreRequests(load, STEADY_REQUESTS);
 
     const stoppedAt = performance.now();
@@ -66,7 +66,7 @@ describe("PostgreSQL", () => {
 
 describe("NATS", () => {
   test("killed under load, costs 503s and 504s within the request timeout until 5 s after it is back, and no write is lost or done twice", async () => {
-    load = startLoad(cluster.url);
+    load = startLoad(cluster);
     await untilMoreRequests(load, STEADY_REQUESTS);
 
     await cluster.nats.kill();
@@ -96,7 +96,7 @@ describe("Redis", () => {
   test.each(["killed", "frozen"])(
     "%s under load and back again, costs no request",
     async (fault) => {
-      load = startLoad(cluster.url);
+      load = startLoad(cluster);
       await untilMoreRequests(load, STEADY_REQUESTS);
 
       if (fault === "killed") await cluster.redis.kill();

@@ -3,9 +3,10 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "@jest/globals";
 
+import { adminClient } from "../support/admin.ts";
 import { dirOf, testUsers } from "../support/postgres-owners.ts";
 import { processesOfRun } from "../support/processes.ts";
-import { RestClient, type UserBody } from "../support/rest-client.ts";
+import type { RestClient, UserBody } from "../support/rest-client.ts";
 import {
   launchRollcall,
   startRollcall,
@@ -123,7 +124,7 @@ async function start(options: RollcallOptions = {}): Promise<Rollcall> {
 }
 
 async function withClient<T>(node: Rollcall, use: (client: RestClient) => Promise<T>): Promise<T> {
-  const client = new RestClient(node.url);
+  const client = await adminClient(node.url);
   try {
     return await use(client);
   } finally {

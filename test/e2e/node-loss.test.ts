@@ -26,7 +26,7 @@ afterAll(() => cluster.stop(), 30_000);
 
 test("no request fails while one of two users nodes stops at SIGTERM", async () => {
   const node = await cluster.addUsersNode();
-  load = startLoad(cluster.url);
+  load = startLoad(cluster);
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const { exitCode } = await node.stop();
@@ -63,7 +63,7 @@ test("a users node that stops at SIGTERM finishes the calls it has", async () =>
 
 test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for at most 8 s and no write is lost or done twice", async () => {
   const node = await cluster.addUsersNode();
-  load = startLoad(cluster.url);
+  load = startLoad(cluster);
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const killedAt = performance.now();
@@ -84,7 +84,7 @@ test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for
 
 test("a users node that hangs for a while costs only 503s and 504s, and does no write again that another one has done", async () => {
   const node = await cluster.addUsersNode();
-  load = startLoad(cluster.url);
+  load = startLoad(cluster);
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   node.signal("SIGSTOP");
@@ -104,7 +104,7 @@ test("a users node that hangs for a while costs only 503s and 504s, and does no 
 test("a gateway that stops at SIGTERM answers every request, and tells its clients to go elsewhere", async () => {
   const gateway = await cluster.addGateway();
   await untilReady(gateway.url);
-  load = startLoad(gateway.url, { endOnClose: true });
+  load = startLoad({ url: gateway.url, token: cluster.token }, { endOnClose: true });
   await untilMoreRequests(load, STEADY_REQUESTS);
 
   const { exitCode } = await gateway.stop();

@@ -5,11 +5,11 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "@jest/globals";
 
+import { ADMIN, adminClient, logIn } from "../support/admin.ts";
 import { createTestDatabase } from "../support/databases.ts";
 import { freePort } from "../support/ports.ts";
 import { ordinaryUser, dirOf } from "../support/postgres-owners.ts";
 import { processesOfRun } from "../support/processes.ts";
-import { RestClient } from "../support/rest-client.ts";
 import {
   launchRollcall,
   runRollcall,
@@ -166,11 +166,13 @@ describe("a node ends", () => {
 
   test("in time although a client never ends its upload", async () => {
     const node = await start({ env: { STOP_DEADLINE_MS: "3000", DRAIN_DELAY_MS: "100" } });
+    const token = await logIn(node.url, ADMIN);
     const { hostname, port } = new URL(node.url);
     const upload = createConnection({ host: hostname, port: Number(port) });
     await once(upload, "connect");
     upload.write(
-      "POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+      `POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n` +
+        "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
     );
     const closed = once(upload, "close");
 
@@ -198,7 +200,7 @@ describe("a node ends", () => {
   test("by kill -9, and the next one finds the data and ends the PostgreSQL that was left running", async () => {
     const env = { DATA_DIR: temporaryDir("data") };
     const killed = await start({ env });
-    const client = new RestClient(killed.url);
+    const client = await adminClient(killed.url);
     const { id } = await client.createUser();
     client.close();
     await killed.kill();
@@ -221,7 +223,7 @@ async function start(options: RollcallOptions): Promise<Rollcall> {
 }
 
 async function statusOf(node: Rollcall, path: string): Promise<number> {
-  const client = new RestClient(node.url);
+  const client = await adminClient(node.url);
   try {
     return (await client.get(path)).status;
   } finally {

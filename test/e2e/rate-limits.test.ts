@@ -11,7 +11,6 @@ const SETTINGS = {
   RATE_LIMIT: "on",
   RATE_LIMIT_SIGN_UP: "100/1h",
   TRUST_PROXY: "1",
-  SIGNUP: "open",
 };
 
 let cluster: Cluster;
@@ -21,7 +20,7 @@ let gateways: RestClient[];
 let impatient: RestClient;
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ SIGNUP: "open" });
   const start = async (env: Record<string, string> = {}): Promise<RestClient> => {
     const { url } = await cluster.addGateway({ ...SETTINGS, ...env });
     await untilReady(url);

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "@jest/globals";
 import { createTestDatabase, EMPTY_DATABASE } from "../support/databases.ts";
 import { startNats } from "../support/nats.ts";
 import { freePort } from "../support/ports.ts";
-import { atAddress, brokenPromises, readmeSteps, runSteps, withValues } from "../support/readme.ts";
+import { brokenPromises, readmeSteps, runSteps, withLogin, withValues } from "../support/readme.ts";
 import { startRedis } from "../support/redis.ts";
 import { startRollcall } from "../support/rollcall-process.ts";
 
@@ -16,10 +16,11 @@ afterEach(async () => {
 
 test("the tour prints what the README says", async () => {
   const steps = await readmeSteps("A tour");
-  const node = await startRollcall();
+  const node = await startRollcall({ env: { ADMIN_EMAIL: "", ADMIN_PASSWORD: "" } });
   running.push(node);
+  const [, password = ""] = /with the password (\S+):/.exec(node.output) ?? [];
 
-  const outcomes = await runSteps(steps.map((step) => atAddress(step, node.url)));
+  const outcomes = await runSteps(steps.map((step) => withLogin(step, { url: node.url, password })));
 
   expect(outcomes.length).toBeGreaterThan(0);
   expect(brokenPromises(outcomes)).toEqual([]);

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 
+import { adminClient } from "../support/admin.ts";
 import { problemOf } from "../support/problems.ts";
-import { newUser, RestClient } from "../support/rest-client.ts";
+import { newUser, type RestClient } from "../support/rest-client.ts";
 import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
 
 const USERS = "/api/v1/users";
@@ -13,7 +14,7 @@ let client: RestClient;
 
 beforeAll(async () => {
   node = await startRollcall({ env: { CORS_ORIGINS: `${APP}, https://admin.example.com:8443` } });
-  client = new RestClient(node.url);
+  client = await adminClient(node.url);
 }, 30_000);
 
 afterAll(async () => {

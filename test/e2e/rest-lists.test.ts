@@ -1,8 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import pg from "pg";
 
+import { adminClient } from "../support/admin.ts";
 import { createTestDatabase, type TestDatabase } from "../support/databases.ts";
 import { fieldsOf, problemOf } from "../support/problems.ts";
-import { RestClient, type UserBody } from "../support/rest-client.ts";
+import { type RestClient, type UserBody } from "../support/rest-client.ts";
 import { startRollcall, type Rollcall } from "../support/rollcall-process.ts";
 
 const USERS = "/api/v1/users";
@@ -32,7 +34,8 @@ let extras: UserBody[] = [];
 beforeAll(async () => {
   database = await createTestDatabase();
   node = await startRollcall({ env: { DATABASE_URL: database.url } });
-  client = new RestClient(node.url);
+  client = await adminClient(node.url);
+  await forgetAdmin();
   users = [];
   // One after the other: their times of creation are the order that tests expect.
   for (const person of PEOPLE) users.push(await client.createUser(person));
@@ -48,6 +51,14 @@ afterAll(async () => {
   await node.stop();
   await database.drop();
 }, 30_000);
+
+/** Past the product: the lists here are of people whom the tests name. */
+async function forgetAdmin(): Promise<void> {
+  const sql = new pg.Client(database.url);
+  await sql.connect();
+  await sql.query("DELETE FROM users.users");
+  await sql.end();
+}
 
 describe("a list of users", () => {
   test("is the newest first, and all of them when they fit", async () => {

@@ -2,8 +2,9 @@ import { gunzipSync } from "node:zlib";
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 
+import { adminClient } from "../support/admin.ts";
 import { problemOf } from "../support/problems.ts";
-import { newUser, RestClient, type UserBody } from "../support/rest-client.ts";
+import { newUser, type RestClient, type UserBody } from "../support/rest-client.ts";
 import { startRollcall, type Rollcall } from "../support/rollcall-process.ts";
 
 const USERS = "/api/v1/users";
@@ -16,7 +17,7 @@ let path: string;
 
 beforeAll(async () => {
   node = await startRollcall();
-  client = new RestClient(node.url);
+  client = await adminClient(node.url);
 }, 30_000);
 
 beforeEach(async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 
+import { adminClient } from "../support/admin.ts";
 import { createTestDatabase, type TestDatabase } from "../support/databases.ts";
 import { problemOf } from "../support/problems.ts";
 import { newUser, RestClient, type RestResponse, type UserBody } from "../support/rest-client.ts";
@@ -22,8 +23,10 @@ beforeAll(async () => {
   database = await createTestDatabase();
   sql = new pg.Client(database.url);
   await sql.connect();
-  node = await startRollcall({ env: { DATABASE_URL: database.url } });
-  client = new RestClient(node.url);
+  // However slow the machine is.
+  const patience = { DATABASE_ACQUIRE_TIMEOUT_MS: "20000", REQUEST_TIMEOUT_MS: "30000" };
+  node = await startRollcall({ env: { DATABASE_URL: database.url, ...patience } });
+  client = await adminClient(node.url);
 }, 30_000);
 
 beforeEach(async () => {
@@ -349,6 +352,23 @@ describe("Idempotency-Key", () => {
 
     expect(answers.map(({ status }) => status)).toEqual([201, 201]);
   });
+
+  test("makes one user of 1,000 creates at the same time: the others are told to wait, or get the same answer", async () => {
+    const headers = withKey();
+    const body = newUser();
+    const many = new RestClient(node.url, { token: client.token, maxSockets: 1000 });
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => many.post(USERS, body, headers)));
+    many.close();
+
+    const created = answers.filter(({ status }) => status === 201);
+    const firsts = created.filter((answer) => answer.headers["idempotent-replayed"] === undefined);
+    expect(firsts).toHaveLength(1);
+    expect(new Set(created.map(({ text }) => text)).size).toBe(1);
+    const others = answers.filter(({ status }) => status !== 201).map((answer) => problemOf(answer).code);
+    expect(others.filter((code) => code !== "IDEMPOTENCY_IN_FLIGHT")).toEqual([]);
+    const { rows } = await sql.query("SELECT FROM users.users WHERE email = $1", [body.email]);
+    expect(rows).toHaveLength(1);
+  }, 30_000);
 
   test("makes one user of 20 creates at the same time", async () => {
     const body = newUser();

@@ -6,9 +6,10 @@ import { call } from "../../lib/contracts.ts";
 import { Database } from "../../lib/database.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { userModel } from "../../services/users/users.model.ts";
+import { ADMIN_SETTINGS, adminClient } from "../support/admin.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
 import { problemOf } from "../support/problems.ts";
-import { newUser, RestClient } from "../support/rest-client.ts";
+import { newUser } from "../support/rest-client.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { storedEvents } from "../support/stored-rows.ts";
 import { createTestBroker } from "../support/test-broker.ts";
@@ -127,8 +128,8 @@ describe("an error of PostgreSQL that nobody expects", () => {
   afterEach(() => nodes.sql(`ALTER TABLE users.users RENAME COLUMN ${RENAMED} TO bio`));
 
   test("is an internal error to clients and other services, without its text, and whole in the log", async () => {
-    const { broker } = await nodes.start({ SERVICES: "api" }, log);
-    const client = new RestClient(`http://127.0.0.1:${portOf(broker)}`);
+    const { broker } = await nodes.start({ SERVICES: "auth,api", ...ADMIN_SETTINGS }, log);
+    const client = await adminClient(`http://127.0.0.1:${portOf(broker)}`);
     await nodes.sql(`ALTER TABLE users.users RENAME COLUMN bio TO ${RENAMED}`);
 
     const error = await call(caller, "users.list", {}).catch((reason: unknown) => reason);

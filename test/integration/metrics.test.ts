@@ -9,6 +9,7 @@ import { newId } from "../../lib/ids.ts";
 import { metricsPortOf, type MetricsPort } from "../support/metrics-port.ts";
 import { complaintsAbout, startPrometheus, type TestPrometheus } from "../support/prometheus.ts";
 import { newUser, RestClient } from "../support/rest-client.ts";
+import { createTestAuth } from "../support/test-auth.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -50,7 +51,10 @@ beforeAll(async () => {
   api = gateway;
   ports = { api: metricsPortOf(api), usersA: metricsPortOf(usersA), usersB: metricsPortOf(usersB) };
   prometheus = await startPrometheus(Object.values(ports).map(({ address }) => address));
-  client = new RestClient(gatewayUrl(api));
+  // Instead of the real one, which would need a node or a database that no test here is about.
+  const auth = createTestAuth();
+  api.broker.createService(auth.service);
+  client = new RestClient(gatewayUrl(api), { token: await auth.tokenOf({ id: newId(), role: "admin" }) });
 }, 60_000);
 
 afterAll(async () => {
@@ -164,7 +168,11 @@ describe("what a node shows", () => {
   test("has a request whose client left before the answer as 499", async () => {
     const { id } = await client.createUser();
     const holder = await nodes.openTransaction(["SELECT FROM users.users WHERE id = $1 FOR UPDATE", [id]]);
-    const leaving = openRequest(`${gatewayUrl(api)}/api/v1/users/${id}`, { method: "DELETE", agent: false });
+    const leaving = openRequest(`${gatewayUrl(api)}/api/v1/users/${id}`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${client.token}` },
+      agent: false,
+    });
     leaving.on("error", () => undefined).end();
     await nodes.untilBlocked(1);
     leaving.destroy();

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { migrate } from "../../bootstrap/migrate.ts";
 import { call } from "../../lib/contracts.ts";
 import { codeOf } from "../../lib/problem.ts";
+import { ADMIN_SETTINGS, adminClient } from "../support/admin.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
 import { freePort } from "../support/ports.ts";
 import { startPostgres, type TestPostgres } from "../support/postgres.ts";
@@ -119,9 +120,9 @@ describe("a node whose PostgreSQL freezes", () => {
 describe("a node that stops", () => {
   test("finishes every request that its gateway has taken, then closes everything", async () => {
     const { log, entries } = capturingLogger();
-    const node = await nodes.start({ SERVICES: "all", NATS_URL: "" }, log);
+    const node = await nodes.start({ SERVICES: "all", NATS_URL: "", ...ADMIN_SETTINGS }, log);
     const url = `http://127.0.0.1:${portOf(node.broker)}`;
-    const client = new RestClient(url);
+    const client = await adminClient(url);
     const bodies = Array.from({ length: 8 }, () => newUser());
     const holder = await nodes.openTransaction(["LOCK TABLE users.users IN SHARE MODE"]);
     const requests = bodies.map((body) => client.post("/api/v1/users", body));
@@ -144,9 +145,9 @@ describe("a node that stops", () => {
   });
 
   test("answers what comes while it drains as before, to the last request that it takes", async () => {
-    const settings = { SERVICES: "all", NATS_URL: "", DRAIN_DELAY_MS: "300" };
+    const settings = { SERVICES: "all", NATS_URL: "", DRAIN_DELAY_MS: "300", ...ADMIN_SETTINGS };
     const node = await nodes.start(settings);
-    const client = new RestClient(`http://127.0.0.1:${portOf(node.broker)}`);
+    const client = await adminClient(`http://127.0.0.1:${portOf(node.broker)}`);
     await client.createUser();
 
     const stopping = node.stop();

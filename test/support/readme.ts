@@ -23,6 +23,8 @@ const PROMISE = "# → ";
 
 /** Where the README says that a node is. */
 const ADDRESS = "http://127.0.0.1:3000";
+/** What it has for the password of the admin, which differs for each reader. */
+const PASSWORD = "what was printed";
 
 /**
  * The `sh` blocks of a section of the README, cut after each group of promises.
@@ -84,9 +86,12 @@ export async function runSteps(
   return steps.map((step, index) => ({ ...step, output: printed[index] ?? "" }));
 }
 
-/** The step as a reader runs it whose node is at another address. */
-export function atAddress(step: ReadmeStep, url: string): ReadmeStep {
-  return withValues(step, { [ADDRESS]: url });
+/** The step as a reader runs it whose node is at this address, with this password of its admin. */
+export function withLogin(
+  step: ReadmeStep,
+  { url, password }: { url: string; password: string },
+): ReadmeStep {
+  return withValues(step, { [ADDRESS]: url, [PASSWORD]: password });
 }
 
 /** The step as a reader runs it who has other values for what the README says. */

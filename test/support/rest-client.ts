@@ -27,14 +27,22 @@ export interface UserBody {
   readonly version: number;
 }
 
-/** An HTTP client of one gateway, which adds nothing of its own to a request and follows no redirects. */
+export interface RestClientOptions {
+  /** Access token or API key that every request is sent with, unless it brings credentials of its own. */
+  readonly token?: string | undefined;
+  readonly maxSockets?: number;
+}
+
+/** An HTTP client of one gateway, which adds to a request only its token, and follows no redirects. */
 export class RestClient {
   readonly url: string;
+  readonly token: string | undefined;
   readonly #agent: Agent;
 
-  constructor(url: string, { maxSockets = 50 }: { maxSockets?: number } = {}) {
+  constructor(url: string, { token, maxSockets = 50 }: RestClientOptions = {}) {
     this.url = url;
     this.#agent = new Agent({ keepAlive: true, maxSockets });
+    this.token = token;
   }
 
   async request(
@@ -50,6 +58,7 @@ export class RestClient {
       method,
       path,
       headers: {
+        ...(this.token !== undefined && { authorization: `Bearer ${this.token}` }),
         ...(isObject && { "content-type": "application/json" }),
         ...(bytes !== undefined && !isChunked && { "content-length": Buffer.byteLength(bytes) }),
         ...headers,

@@ -45,15 +45,21 @@ export interface Load {
   stop(): Promise<readonly LoadRecord[]>;
 }
 
+/** Where the load goes, and who sends it. */
+export interface LoadTarget {
+  readonly url: string;
+  readonly token: string;
+}
+
 /** Sends creates, updates, reads and lists in equal parts, steadily, until it is stopped. */
-export function startLoad(url: string, options: LoadOptions = {}): Load {
+export function startLoad({ url, token }: LoadTarget, options: LoadOptions = {}): Load {
   const { clients = 20, pauseMs = 30, endOnClose = false } = options;
   const records: LoadRecord[] = [];
   const abort = new AbortController();
   let running = clients;
 
   const runClient = async (): Promise<void> => {
-    const client = new RestClient(url, { maxSockets: 1 });
+    const client = new RestClient(url, { token, maxSockets: 1 });
     let user: UserBody | undefined;
     for (let step = 0; !abort.signal.aborted; step += 1) {
       const { record, response } = await send(client, nextRequest(step, user));

@@ -1,20 +1,27 @@
+import { ADMIN, logIn } from "./admin.ts";
 import { startNats } from "./nats.ts";
 import { startPostgres, type TestPostgres } from "./postgres.ts";
 import { startRedis } from "./redis.ts";
 import { RestClient } from "./rest-client.ts";
 import { runRollcall, startRollcall, type Rollcall } from "./rollcall-process.ts";
 import type { TestServer } from "./server-process.ts";
+import { TEST_AUTH_KEY } from "./test-tokens.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** Rollcall in distributed mode: a gateway and a node of users, each a process, on private servers. */
+/** Rollcall in distributed mode: a gateway, a node of auth and one of users, each a process, on private servers. */
 export interface Cluster {
   readonly postgres: TestPostgres;
   readonly nats: TestServer;
   readonly redis: TestServer;
+  /** Every node that was started, the gateway first. */
+  readonly nodes: readonly Rollcall[];
   readonly gateway: Rollcall;
   readonly users: Rollcall;
   /** Of the gateway. */
   readonly url: string;
+  /** Access token of an admin. */
+  readonly token: string;
+  /** Sends its requests as the admin. */
   readonly client: RestClient;
   /** Starts one more node of users; the gateway sends calls to it from now on. */
   addUsersNode(env?: Record<string, string>): Promise<Rollcall>;
@@ -23,8 +30,15 @@ export interface Cluster {
   stop(): Promise<void>;
 }
 
-/** Starts the servers, migrates the database and starts a gateway and a node of users. */
-export async function startCluster(): Promise<Cluster> {
+const SECRETS = { SECRET: "a secret of the tests with 32 characters", AUTH_KEYS: TEST_AUTH_KEY };
+
+/**
+ * Starts the servers, migrates the database, starts the nodes and logs in.
+ *
+ * @param settings of every node
+ * @param admin with whom they make the first admin
+ */
+export async function startCluster(settings: Record<string, string> = {}, admin = ADMIN): Promise<Cluster> {
   const [postgres, nats, redis] = await Promise.all([startPostgres(), startNats(), startRedis()]);
   const nodes: Rollcall[] = [];
   const stop = async (): Promise<void> => {
@@ -37,7 +51,8 @@ export async function startCluster(): Promise<Cluster> {
         DATABASE_URL: postgres.url,
         NATS_URL: nats.url,
         REDIS_URL: redis.url,
-        SECRET: "a secret of the tests with 32 characters",
+        ...SECRETS,
+        ...settings,
         ...env,
       },
     });
@@ -45,15 +60,10 @@ export async function startCluster(): Promise<Cluster> {
     return node;
   };
   try {
-    const migration = await runRollcall({
-      program: "migrate-command.ts",
-      env: { DATABASE_URL: postgres.url },
-    });
-    if (migration.exitCode !== 0) throw new Error(`The migration failed: ${migration.output}`);
-    const addGateway = (env: Record<string, string> = {}): Promise<Rollcall> =>
-      start({ SERVICES: "api", ...env });
+    await migrate(postgres.url);
+    const addGateway: Cluster["addGateway"] = (env) => start({ SERVICES: "api", ...env });
     const gateway = await addGateway();
-    const addUsersNode = async (env: Record<string, string> = {}): Promise<Rollcall> => {
+    const addUsersNode: Cluster["addUsersNode"] = async (env) => {
       const id = `users-${nodes.length}`;
       const node = await start({ SERVICES: "users", NODE_ID: id, ...env });
       await waitFor(() => gateway.log.some(({ msg }) => msg === `Node '${id}' connected.`), {
@@ -62,15 +72,19 @@ export async function startCluster(): Promise<Cluster> {
       return node;
     };
     const users = await addUsersNode();
-    const client = new RestClient(gateway.url);
+    await start({ SERVICES: "auth", NODE_ID: "auth" });
     await untilReady(gateway.url);
+    const token = await logIn(gateway.url, admin);
+    const client = new RestClient(gateway.url, { token });
     return {
       postgres,
       nats,
       redis,
+      nodes,
       gateway,
       users,
       url: gateway.url,
+      token,
       client,
       addUsersNode,
       addGateway,
@@ -83,6 +97,14 @@ export async function startCluster(): Promise<Cluster> {
     await stop();
     throw error;
   }
+}
+
+async function migrate(databaseUrl: string): Promise<void> {
+  const { exitCode, output } = await runRollcall({
+    program: "migrate-command.ts",
+    env: { DATABASE_URL: databaseUrl },
+  });
+  if (exitCode !== 0) throw new Error(`The migration failed: ${output}`);
 }
 
 /** Waits until a gateway says that it can serve. */

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
+import { ADMIN_SETTINGS } from "./admin.ts";
 import { signalAll } from "./processes.ts";
 import { RUN_VARIABLE, temporaryDir, testRunDir } from "./test-run.ts";
 import { waitFor } from "./wait-for.ts";
@@ -20,7 +21,7 @@ export interface Ended {
 }
 
 export interface RollcallOptions {
-  /** Settings over those of every test node: a free port, no rate limits and an empty data folder. */
+  /** Settings over those of every test node: a free port, an empty data folder, a first admin, no rate limits. */
   readonly env?: Readonly<Record<string, string>>;
   /** Words before the command, which run it as another user. */
   readonly prefix?: readonly string[];
@@ -77,6 +78,7 @@ export function launchRollcall({
       PORT: "0",
       RATE_LIMIT: "off",
       DATA_DIR: join(temporaryDir("data"), "new"),
+      ...ADMIN_SETTINGS,
       ...env,
     },
   });

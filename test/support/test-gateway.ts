@@ -6,8 +6,10 @@ import type { ActionHandler, Context, ServiceBroker } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { createApiService } from "../../services/api/api.service.ts";
+import { newId } from "../../lib/ids.ts";
 import { RestClient } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
+import { createTestAuth } from "./test-auth.ts";
 import { createTestBroker } from "./test-broker.ts";
 
 /** A call that the gateway has made. */
@@ -19,6 +21,7 @@ export interface GatewayCall {
 }
 
 export interface TestGateway {
+  /** Sends its requests as an admin. */
   readonly client: RestClient;
   readonly url: string;
   /** The calls that it has made, in order. */
@@ -27,10 +30,10 @@ export interface TestGateway {
 }
 
 /**
- * The gateway, with a service `users` that does what the test says and checks nothing: for what the gateway itself
- * makes of a request and of a result.
+ * The gateway, with services behind it that do what the test says and check nothing: for what the gateway itself makes
+ * of a request and of a result.
  *
- * @param results what each of its actions answers
+ * @param results what each action answers
  */
 export async function startTestGateway(
   results: Readonly<Record<string, unknown>>,
@@ -45,14 +48,21 @@ export async function startTestGateway(
   });
   const calls: GatewayCall[] = [];
   const broker = createTestBroker(settings);
-  const actions = Object.entries(results).map(([name, result]): [string, ActionHandler] => [
-    name,
+  const auth = createTestAuth();
+  const answer =
+    (action: string, result: unknown): ActionHandler =>
     ({ params, meta, headers }: Context<GatewayCall["params"], GatewayCall["meta"]>) => {
-      calls.push({ action: `users.${name}`, params, meta, headers });
+      calls.push({ action, params, meta, headers });
       return result;
-    },
-  ]);
-  broker.createService({ name: "users", actions: Object.fromEntries(actions) });
+    };
+  const actionsOf = (service: string): Record<string, ActionHandler> =>
+    Object.fromEntries(
+      Object.entries(results)
+        .filter(([name]) => name.startsWith(`${service}.`))
+        .map(([name, result]) => [name.slice(service.length + 1), answer(name, result)]),
+    );
+  broker.createService({ name: "users", actions: actionsOf("users") });
+  broker.createService({ ...auth.service, actions: { ...auth.service.actions, ...actionsOf("auth") } });
   const node: Node = {
     config,
     log: silentLogger,
@@ -68,7 +78,7 @@ export async function startTestGateway(
   await broker.start();
 
   const url = `http://127.0.0.1:${portOf(broker)}`;
-  const client = new RestClient(url);
+  const client = new RestClient(url, { token: await auth.tokenOf({ id: newId(), role: "admin" }) });
   return {
     client,
     url,

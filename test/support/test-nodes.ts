@@ -8,6 +8,7 @@ import { createTestDatabase, type TestDatabase } from "./databases.ts";
 import { startNats } from "./nats.ts";
 import type { TestServer } from "./server-process.ts";
 import { silentLogger } from "./silent-logger.ts";
+import { TEST_AUTH_KEY } from "./test-tokens.ts";
 import { waitFor } from "./wait-for.ts";
 
 /** Nodes of the product in this process, on a database and a NATS server of their own. */
@@ -60,7 +61,7 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     DATABASE_URL: database.url,
     NATS_URL: nats.url,
     SECRET: "the same on all nodes, as they read each other's cursors",
-    AUTH_KEYS: "1".repeat(64),
+    AUTH_KEYS: TEST_AUTH_KEY,
     PORT: "0",
     // What takes long on a busy machine must not look like a loss of Redis.
     REDIS_TIMEOUT_MS: "2000",

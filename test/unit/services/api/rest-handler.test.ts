@@ -11,13 +11,13 @@ let gateway: TestGateway;
 beforeAll(async () => {
   gateway = await startTestGateway(
     {
-      create: USER,
-      get: USER,
-      replace: USER,
-      update: USER,
-      restore: USER,
-      delete: null,
-      list: { data: [USER], nextCursor: "next" },
+      "users.create": USER,
+      "users.get": USER,
+      "users.replace": USER,
+      "users.update": USER,
+      "users.restore": USER,
+      "users.delete": null,
+      "users.list": { data: [USER], nextCursor: "next" },
     },
     { CORS_ORIGINS: ORIGIN },
   );
