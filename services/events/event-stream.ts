@@ -82,10 +82,17 @@ export class EventStream {
     }
   }
 
-  /** Deletes what the stream has of a subject before one of its messages. */
+  /** Deletes what the stream has of a subject before one of its messages, also on the disk: a purge would leave it there. */
   async #forget(subject: string, before: number): Promise<void> {
-    const manager = await this.#manager();
-    await manager.streams.purge(EVENT_STREAM, { filter: `events.*.${subject}`, seq: before });
+    const { streams } = await this.#manager();
+    const next_by_subj = `events.*.${subject}`;
+    for (let seq = 1; ; seq += 1) {
+      // Its types do not know this question yet, which servers do since 2.9.
+      ({ seq } = await streams.getMessage(EVENT_STREAM, { seq, next_by_subj } as { seq: number }));
+      // It is found at the latest, as a message of the subject.
+      if (seq >= before) return;
+      await streams.deleteMessage(EVENT_STREAM, seq, true);
+    }
   }
 
   /** Makes the stream, or changes it to what the settings say, unless it was just seen to be right. */

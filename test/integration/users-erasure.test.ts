@@ -9,7 +9,7 @@ import { startRedis } from "../support/redis.ts";
 import { withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
 import type { TestServer } from "../support/server-process.ts";
-import { messagesWith, redisKeysWith, tablesWith } from "../support/stored-text.ts";
+import { messagesWith, redisKeysWith, streamFilesWith, tablesWith } from "../support/stored-text.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 
 let nodes: TestNodes;
@@ -59,6 +59,8 @@ describe("an erased user", () => {
     expect(await redisKeysWith(redis.url, changedName)).toHaveLength(1);
     expect((await messagesWith(nodes, firstName)).length).toBeGreaterThanOrEqual(4);
 
+    expect((await streamFilesWith(nodes, firstName)).length).toBeGreaterThan(0);
+
     await call(users, "users.erase", { id });
     await untilAllPublished(nodes);
 
@@ -71,6 +73,7 @@ describe("an erased user", () => {
       ]).toEqual([text, [], [], []]);
     }
     expect(await messagesWith(nodes, id)).toEqual([`events.user-erased_v1.${id}`]);
+    for (const text of planted) expect(await streamFilesWith(nodes, text)).toEqual([]);
   });
 
   test("has events that say what was done to it, without the data", async () => {

@@ -7,11 +7,17 @@ export interface NatsOptions {
   readonly jetStream?: boolean;
 }
 
+export interface TestNats extends TestServer {
+  /** Where JetStream keeps its messages. */
+  readonly storeDir: string;
+}
+
 /** A private NATS server on a free loopback port. */
-export async function startNats({ jetStream = false }: NatsOptions = {}): Promise<TestServer> {
+export async function startNats({ jetStream = false }: NatsOptions = {}): Promise<TestNats> {
   const port = await freePort();
-  const store = jetStream ? ["-js", "-sd", temporaryDir("nats")] : [];
-  return startServerProcess({
+  const storeDir = temporaryDir("nats");
+  const store = jetStream ? ["-js", "-sd", storeDir] : [];
+  const server = await startServerProcess({
     command: "nats-server",
     args: ["-a", "127.0.0.1", "-p", String(port), ...store],
     url: `nats://127.0.0.1:${port}`,
@@ -19,4 +25,5 @@ export async function startNats({ jetStream = false }: NatsOptions = {}): Promis
     greeting: "",
     expected: "INFO ",
   });
+  return { ...server, storeDir };
 }

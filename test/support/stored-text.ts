@@ -1,3 +1,6 @@
+import { glob, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
 import { Redis } from "ioredis";
 
 import { readStream } from "./event-stream.ts";
@@ -32,6 +35,14 @@ export async function redisKeysWith(redisUrl: string, text: string): Promise<str
   } finally {
     client.disconnect();
   }
+}
+
+/** The files of JetStream in which a text is. */
+export async function streamFilesWith({ nats }: Pick<TestNodes, "nats">, text: string): Promise<string[]> {
+  const paths = await Array.fromAsync(glob("**", { cwd: nats.storeDir, withFileTypes: true }));
+  const files = paths.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const contents = await Promise.all(files.map(async (path) => ({ path, bytes: await readFile(path) })));
+  return contents.filter(({ bytes }) => bytes.includes(text)).map(({ path }) => path);
 }
 
 /** The NATS subjects of the messages in the stream in which a text is. */

@@ -5,15 +5,14 @@ import type { Logger } from "pino";
 import { startNode, type RunningNode } from "../../bootstrap/running-node.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { createTestDatabase, type TestDatabase } from "./databases.ts";
-import { startNats } from "./nats.ts";
-import type { TestServer } from "./server-process.ts";
+import { startNats, type TestNats } from "./nats.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { TEST_AUTH_KEY } from "./test-tokens.ts";
 import { waitFor } from "./wait-for.ts";
 
 /** Nodes of the product in this process, on a database and a NATS server of their own. */
 export interface TestNodes {
-  readonly nats: TestServer;
+  readonly nats: TestNats;
   readonly databaseUrl: string;
   /**
    * Starts a node and waits until it and the others on NATS see each other's services.
