@@ -5,7 +5,18 @@ import type { Config } from "./config.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** Names of members whose values never reach the log, at the top and two levels below. */
-const SECRET_MEMBERS = ["password", "secret", "token", "authorization", "cookie", "apiKey"];
+const SECRET_MEMBERS = [
+  "password",
+  "currentPassword",
+  "newPassword",
+  "secret",
+  "token",
+  "accessToken",
+  "refreshToken",
+  "authorization",
+  "cookie",
+  "apiKey",
+];
 
 const redactPaths = SECRET_MEMBERS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 

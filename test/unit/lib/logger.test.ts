@@ -110,7 +110,16 @@ describe("what Moleculer logs as text and then an object", () => {
 });
 
 describe("a secret", () => {
-  const secrets = { password: "s3cret", secret: "s3cret", token: "s3cret", apiKey: "s3cret" };
+  const secrets = {
+    password: "s3cret",
+    currentPassword: "s3cret",
+    newPassword: "s3cret",
+    secret: "s3cret",
+    token: "s3cret",
+    accessToken: "s3cret",
+    refreshToken: "s3cret",
+    apiKey: "s3cret",
+  };
   const headers = { authorization: "Bearer s3cret", cookie: "session=s3cret" };
 
   test.each<[string, object]>([
