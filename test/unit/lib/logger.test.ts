@@ -130,7 +130,7 @@ describe("a secret", () => {
     const { log, lines } = jsonLogger();
     log.info(bindings, "request");
     expect(lines[0]).not.toContain("s3cret");
-    expect(lines[0]?.match(/\[secret\]/g)).toHaveLength(6);
+    expect(lines[0]?.match(/\[secret\]/g)).toHaveLength(10);
   });
 
   test("is not written when Moleculer logs it after a text, when a child logs it, or when it is on an error", () => {
@@ -141,6 +141,12 @@ describe("a secret", () => {
     expect(lines).toHaveLength(3);
     expect(lines.join("")).not.toContain("s3cret");
     expect(parse(lines[2])).toMatchObject({ err: { message: "refused", password: "[secret]" } });
+  });
+
+  test("is not written when it is in a list, which stays one", () => {
+    const { log, lines } = jsonLogger();
+    log.info({ tried: [{ password: "s3cret" }, 1] }, "text");
+    expect(parse(lines[0])).toMatchObject({ tried: [{ password: "[secret]" }, 1] });
   });
 
   test("does not change the object that was logged", () => {
