@@ -6,7 +6,7 @@ INSTALLED := node_modules/.installed
 IMAGE := rollcall:$(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check test-unit test-contract test-integration test-e2e bench format clean \
+.PHONY: help install run test check test-unit test-contract test-integration test-e2e test-chaos bench format clean \
 	image up down logs smoke cluster-create deploy-all status delete-all node-version system-packages
 
 help: ## Show this list
@@ -35,6 +35,10 @@ test-integration: install system-packages ## Run the integration tests
 
 test-e2e: install system-packages ## Run the end-to-end tests
 	@$(RUN_TESTS) e2e
+
+test-chaos: install system-packages ## Kill relay, consumers and NATS again and again for 75 s, under 300 writes a second
+	@CHAOS_SECONDS=75 $(NODE) --experimental-vm-modules --disable-warning=ExperimentalWarning \
+		node_modules/jest/bin/jest.js --selectProjects e2e --testPathPatterns chaos
 
 bench: install system-packages ## Measure against the peer in bench/peers
 	@$(NODE) bench/run.ts
