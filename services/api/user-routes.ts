@@ -3,7 +3,7 @@ import { API_PREFIX, JSON_BODY, PATCH_BODY, type RestRoute } from "./rest-route.
 const USER = { kind: "resource", xmlRoot: "user" } as const;
 const USERS = { kind: "page", xmlRoot: "users" } as const;
 
-const EXPORT = { kind: "plain", xmlRoot: "export" } as const;
+const EXPORT = { representation: { kind: "plain", xmlRoot: "export" }, cacheControl: "no-store" } as const;
 const HISTORY = { kind: "page", xmlRoot: "history" } as const;
 
 function routesBelow(base: string): RestRoute[] {
@@ -43,7 +43,7 @@ function routesBelow(base: string): RestRoute[] {
     command(one, "unsuspend"),
     command(one, "restore"),
     { method: "POST", path: `${one}/erase`, action: "users.erase", status: 204, takesIfMatch: true },
-    { method: "GET", path: `${one}/export`, action: "users.export", status: 200, representation: EXPORT },
+    { method: "GET", path: `${one}/export`, action: "users.export", status: 200, ...EXPORT },
     { method: "GET", path: `${one}/history`, action: "users.history", status: 200, representation: HISTORY },
   ];
 }

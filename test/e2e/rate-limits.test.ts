@@ -10,6 +10,9 @@ const USERS = "/api/v1/users";
 const SETTINGS = {
   RATE_LIMIT: "on",
   RATE_LIMIT_SIGN_UP: "100/1h",
+  RATE_LIMIT_LOGIN: "20/1h",
+  RATE_LIMIT_WRONG_PASSWORDS: "5/1h",
+  RATE_LIMIT_WRONG_CREDENTIALS: "10/1h",
   TRUST_PROXY: "1",
 };
 
@@ -82,6 +85,72 @@ test("neither health nor what browsers ask before a request is counted", async (
   ]);
   expect(statusesOf(responses)).toEqual({ 200: 150, 204: 150 });
   for (const { headers } of responses) expect(headers).not.toHaveProperty("ratelimit");
+});
+
+/** The nth request goes to a gateway by turns. */
+function gatewayFor(index: number): RestClient {
+  return gateways[index % gateways.length] as RestClient;
+}
+
+describe("guessing", () => {
+  const LOGIN = "/api/v1/auth/login";
+  const password = "correct horse battery staple";
+
+  test("the password of one account is stopped, from however many addresses, and no other account's", async () => {
+    const [one, other] = await Promise.all(
+      [newUser({ password }), newUser({ password })].map(async (user) => {
+        const created = await gatewayFor(0).post(USERS, user, { "x-forwarded-for": "198.51.100.10" });
+        expect(created.status).toBe(201);
+        return user.email;
+      }),
+    );
+    const guess = (index: number): Promise<RestResponse> =>
+      gatewayFor(index).post(
+        LOGIN,
+        { email: one, password: `wrong password ${index}` },
+        { "x-forwarded-for": `192.0.2.${index}` },
+      );
+    const guesses = await Promise.all(Array.from({ length: 40 }, (_, index) => guess(index)));
+    expect(statusesOf(guesses)).toEqual({ 401: 5, 429: 35 });
+
+    const from = { "x-forwarded-for": "192.0.2.200" };
+    expect((await gatewayFor(1).post(LOGIN, { email: one, password }, from)).status).toBe(429);
+    expect((await gatewayFor(1).post(LOGIN, { email: other, password }, from)).status).toBe(200);
+  });
+
+  test("one password for many accounts is stopped by address", async () => {
+    const guess = (index: number): Promise<RestResponse> =>
+      gatewayFor(index).post(
+        LOGIN,
+        { email: newUser().email, password },
+        { "x-forwarded-for": `203.0.113.${index}, 198.51.100.11` },
+      );
+    const guesses = await Promise.all(Array.from({ length: 60 }, (_, index) => guess(index)));
+    expect(statusesOf(guesses)).toEqual({ 401: 20, 429: 40 });
+  });
+
+  test("an account that is not there is answered and limited as one that is", async () => {
+    const email = newUser().email;
+    const responses: RestResponse[] = [];
+    for (let index = 0; index < 7; index += 1) {
+      const from = { "x-forwarded-for": `192.0.2.${100 + index}` };
+      responses.push(await gatewayFor(index).post(LOGIN, { email, password }, from));
+    }
+    expect(statusesOf(responses)).toEqual({ 401: 5, 429: 2 });
+  });
+
+  test("tokens and API keys is stopped by address, which shuts out no one whose token is good", async () => {
+    const from = { "x-forwarded-for": "198.51.100.12" };
+    const guess = (index: number): Promise<RestResponse> => {
+      const credential = index % 2 === 0 ? "Bearer a.b.c" : `Bearer rk_${index}_guess`;
+      return gatewayFor(index).get(`${USERS}?limit=1`, { authorization: credential, ...from });
+    };
+    const guesses = await Promise.all(Array.from({ length: 40 }, (_, index) => guess(index)));
+    expect(statusesOf(guesses)).toEqual({ 401: 10, 429: 30 });
+
+    const authorization = `Bearer ${cluster.token}`;
+    expect((await gatewayFor(0).get(`${USERS}?limit=1`, { authorization, ...from })).status).toBe(200);
+  });
 });
 
 describe("Redis", () => {
