@@ -8,18 +8,23 @@ export async function pause(ms: number, until: AbortSignal): Promise<void> {
 /** Lets a loop sleep until there is work. A call that comes while it works is kept for its next wait. */
 export class Wakeup {
   #isCalled = false;
-  #current = new AbortController();
+  #end: () => void = () => undefined;
 
   call(): void {
     this.#isCalled = true;
-    this.#current.abort();
+    this.#end();
   }
 
-  /** Settles when called, after `timeoutMs`, or as soon as `until` is aborted. */
+  /** Settles when called, after `timeoutMs`, or as soon as `until` is aborted. One wait at a time. */
   async wait(timeoutMs: number, until: AbortSignal): Promise<void> {
-    if (!this.#isCalled) {
-      this.#current = new AbortController();
-      await pause(timeoutMs, AbortSignal.any([until, this.#current.signal]));
+    if (!this.#isCalled && !until.aborted) {
+      const ended = Promise.withResolvers<void>();
+      this.#end = ended.resolve;
+      const timer = setTimeout(ended.resolve, timeoutMs);
+      until.addEventListener("abort", this.#end);
+      await ended.promise;
+      clearTimeout(timer);
+      until.removeEventListener("abort", this.#end);
     }
     this.#isCalled = false;
   }

@@ -42,7 +42,7 @@ const READING = `## What a reader can rely on
 - **Order.** \`sequence\` counts all events from 1, without a gap, and never changes. The events of one resource are in the
   order of its \`version\`.
 - **At least once.** An event may be delivered again, with the same \`id\`. Nothing is lost while the log has it: for as
-  long as \`EVENTS_RETENTION_DAYS\` says.
+  long as \`EVENT_LOG_RETENTION_DAYS\` says.
 - **Erased data.** When a user is erased, the events about it that were before lose all members of their \`data\` but
   \`id\` and \`version\` in the log, and are deleted from the stream. Who reads them later sees that they were, and then the
   event of the erasure.

@@ -8,9 +8,6 @@ interface Connection {
   query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]>;
 }
 
-/** Told to whoever listens when the log has grown; the payload is its last number. */
-const LOG_CHANNEL = "events_log";
-
 const BEGIN_TERM = { text: "UPDATE events.relay SET leader = $1, leader_since = now()" };
 
 /** Writes down who leads. Only for the leader. */
@@ -38,7 +35,7 @@ const MOVE = {
         id, type, subject, data, actor, request_id, changed_fields, occurred_at
       FROM taken, numbered
     )
-    SELECT head::float8, count::float8, pg_notify('${LOG_CHANNEL}', head::text) FROM numbered`,
+    SELECT head::float8, count::float8 FROM numbered`,
 };
 
 /** Rows that were moved: how many, and the number of the last. */
