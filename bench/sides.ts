@@ -52,6 +52,7 @@ export async function startRollcall(
     NATS_URL: servers.natsUrl,
     REDIS_URL: servers.redisUrl,
     SECRET: randomBytes(32).toString("hex"),
+    AUTH_KEYS: randomBytes(32).toString("hex"),
     ADMIN_EMAIL: ADMIN.email,
     ADMIN_PASSWORD: ADMIN.password,
     LOG_LEVEL: "warn",

@@ -7,13 +7,13 @@ import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "j
 import { call } from "../../lib/contracts.ts";
 import { TokenVerifier } from "../../services/api/token-verifier.ts";
 import { createUserWithPassword, logIn, startAuthNodes, type AuthNodes } from "../support/auth-nodes.ts";
-import { AUTH_KEY, pairOf } from "../support/forge.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { signingKey, TEST_AUTH_KEY } from "../support/test-tokens.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const INVALID = { type: "INVALID_TOKEN", code: 401 };
-const [FIRST, SECOND, THIRD] = [AUTH_KEY, "2".repeat(64), "3".repeat(64)];
+const [FIRST, SECOND, THIRD] = [TEST_AUTH_KEY, "2".repeat(64), "3".repeat(64)];
 
 const stops: (() => Promise<unknown> | void)[] = [];
 
@@ -67,7 +67,7 @@ describe("while keys are rotated, node by node, under load", () => {
     rotation.abort();
     await Promise.all(loads);
 
-    expect(signers).toEqual(new Set([FIRST, SECOND].map((key) => pairOf(key).kid)));
+    expect(signers).toEqual(new Set([FIRST, SECOND].map((key) => signingKey(key).kid)));
     await expect(verifier.verifyToken(old.accessToken)).rejects.toMatchObject(INVALID);
   }, 120_000);
 });

@@ -1,28 +1,6 @@
-import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } from "node:crypto";
+import { sign, type KeyObject } from "node:crypto";
 
-/** The key that nodes of auth are given in tests, and so what forgers would love to have. */
-export const AUTH_KEY = "1".repeat(64);
-
-const PKCS8_PREFIX = "302e020100300506032b657004220420";
-
-export interface SigningPair {
-  readonly privateKey: KeyObject;
-  readonly kid: string;
-  /** The public key as JWK. */
-  readonly jwk: { readonly kty: string; readonly crv: string; readonly x: string };
-}
-
-/** The key pair that a node of auth makes of one entry of AUTH_KEYS. */
-export function pairOf(hex: string): SigningPair {
-  const privateKey = createPrivateKey({
-    key: Buffer.from(PKCS8_PREFIX + hex, "hex"),
-    format: "der",
-    type: "pkcs8",
-  });
-  const { x = "" } = createPublicKey(privateKey).export({ format: "jwk" });
-  const jwk = { crv: "Ed25519", kty: "OKP", x };
-  return { privateKey, jwk, kid: createHash("sha256").update(JSON.stringify(jwk)).digest("base64url") };
-}
+import { signingKey, TEST_AUTH_KEY } from "./test-tokens.ts";
 
 type Members = Readonly<Record<string, unknown>>;
 type Sign = (input: string) => Buffer | string;
@@ -46,9 +24,9 @@ export function tokenOf(header: Members | string, claims: Members | string, sign
 const seconds = (): number => Math.floor(Date.now() / 1000);
 
 /** The header and the claims of a token as the auth service makes them. */
-export function genuine(pair: SigningPair = pairOf(AUTH_KEY)): { header: Members; claims: Members } {
+export function genuine(): { header: Members; claims: Members } {
   return {
-    header: { alg: "EdDSA", typ: "at+jwt", kid: pair.kid },
+    header: { alg: "EdDSA", typ: "at+jwt", kid: signingKey(TEST_AUTH_KEY).kid },
     claims: {
       iss: "rollcall",
       aud: "rollcall",
@@ -67,7 +45,7 @@ export function signedToken({
   header = {},
   claims = {},
 }: { header?: Members; claims?: Members } = {}): string {
-  const pair = pairOf(AUTH_KEY);
-  const base = genuine(pair);
-  return tokenOf({ ...base.header, ...header }, { ...base.claims, ...claims }, byKey(pair.privateKey));
+  const base = genuine();
+  const { privateKey } = signingKey(TEST_AUTH_KEY);
+  return tokenOf({ ...base.header, ...header }, { ...base.claims, ...claims }, byKey(privateKey));
 }

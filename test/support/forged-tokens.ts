@@ -1,15 +1,16 @@
 import { createHmac, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 
-import { AUTH_KEY, byKey, genuine, pairOf, signedToken, tokenOf } from "./forge.ts";
+import { byKey, genuine, signedToken, tokenOf } from "./forge.ts";
+import { signingKey, TEST_AUTH_KEY } from "./test-tokens.ts";
 
-const ours = pairOf(AUTH_KEY);
-const theirs = pairOf("2".repeat(64));
+const ours = signingKey(TEST_AUTH_KEY);
+const theirs = signingKey("2".repeat(64));
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const ed448 = generateKeyPairSync("ed448");
-const publicKey = createPublicKey(ours.privateKey);
+const ourPublicKey = createPublicKey(ours.privateKey);
 
-const { header, claims } = genuine(ours);
+const { header, claims } = genuine();
 const hmac = (secret: string | Buffer) => (input: string) =>
   createHmac("sha256", secret).update(input).digest();
 const byOurs = byKey(ours.privateKey);
@@ -36,18 +37,18 @@ export const FORGED_TOKENS: Readonly<Record<string, string>> = {
   "HS256 with the public key": tokenOf(
     { ...header, alg: "HS256" },
     claims,
-    hmac(Buffer.from(ours.jwk.x, "base64url")),
+    hmac(Buffer.from(ours.publicKey.x, "base64url")),
   ),
-  "HS256 with the public key as text": tokenOf({ ...header, alg: "HS256" }, claims, hmac(ours.jwk.x)),
+  "HS256 with the public key as text": tokenOf({ ...header, alg: "HS256" }, claims, hmac(ours.publicKey.x)),
   "HS256 with the public key as JWK": tokenOf(
     { ...header, alg: "HS256" },
     claims,
-    hmac(JSON.stringify(ours.jwk)),
+    hmac(JSON.stringify(ours.publicKey)),
   ),
   "HS256 with the public key as PEM": tokenOf(
     { ...header, alg: "HS256" },
     claims,
-    hmac(publicKey.export({ format: "pem", type: "spki" })),
+    hmac(ourPublicKey.export({ format: "pem", type: "spki" })),
   ),
   "HS256 with nothing": tokenOf({ ...header, alg: "HS256" }, claims, hmac("")),
   RS256: tokenOf({ ...header, alg: "RS256" }, claims, (input) =>
@@ -61,11 +62,11 @@ export const FORGED_TOKENS: Readonly<Record<string, string>> = {
   // The key.
   "another key under our id": tokenOf(header, claims, byTheirs),
   "another key under its own id": withHeader({ kid: theirs.kid }),
-  "a key in the header": withHeader({ kid: undefined, jwk: theirs.jwk }),
-  "a key in the header under our id": withHeader({ jwk: theirs.jwk }),
+  "a key in the header": withHeader({ kid: undefined, jwk: theirs.publicKey }),
+  "a key in the header under our id": withHeader({ jwk: theirs.publicKey }),
   "a key in the header under its own id": withHeader({
     kid: theirs.kid,
-    jwk: { ...theirs.jwk, kid: theirs.kid },
+    jwk: { ...theirs.publicKey, kid: theirs.kid },
   }),
   "a jku": withHeader({ kid: theirs.kid, jku: "http://127.0.0.1:9/keys" }),
   "a jku under our id": withHeader({ jku: "http://127.0.0.1:9/keys" }),
