@@ -15,7 +15,7 @@ import { printWelcome } from "./welcome.ts";
  */
 export async function runProcess(siblings: readonly ServiceFactory[] = []): Promise<void> {
   try {
-    const config = loadConfig(siblings.length > 0 ? { SERVICES: "none", ...process.env } : process.env);
+    const config = loadConfig(undefined, siblings.length > 0 ? { SERVICES: "none" } : {});
     const log = createLogger(config);
     await runUntilStopped(config, log, siblings);
     log.info("node stopped");

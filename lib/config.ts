@@ -205,13 +205,14 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * Reads the configuration from environment variables. Each `NAME` may instead be given as `NAME_FILE`, a path to a
  * file that holds the value (secrets mounted by Docker or Kubernetes); a trailing newline is dropped.
  *
+ * @param defaults in place of those of the schema, for what the environment leaves unset
  * @throws StartupError with exit code 78 that lists every wrong variable at once
  */
-export function loadConfig(environment: Environment = process.env): Config {
+export function loadConfig(environment: Environment = process.env, defaults: Environment = {}): Config {
   const config: Record<string, unknown> = {};
   const problems: ConfigProblem[] = [];
   for (const [name, type] of Object.entries(schema.shape)) {
-    const parsed = type.safeParse(valueOf(name, environment, problems));
+    const parsed = type.safeParse(valueOf(name, environment, problems) ?? defaults[name]);
     if (parsed.success) config[name] = Object.freeze(parsed.data);
     else problems.push(...parsed.error.issues.map(({ message }) => ({ name, message })));
   }

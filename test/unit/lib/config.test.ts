@@ -338,6 +338,11 @@ describe("a wrong configuration", () => {
   });
 });
 
+test("a program may have other defaults, which the environment goes before", () => {
+  const defaults = { SERVICES: "none", PORT: "0" };
+  expect(loadConfig({ PORT: "80", SERVICES: "" }, defaults)).toMatchObject({ SERVICES: [], PORT: 80 });
+});
+
 describe("SERVICES", () => {
   test.each([
     ["all", [...SERVICE_NAMES]],
