@@ -58,8 +58,11 @@ export class RateLimits {
    */
   async admit(request: IncomingMessage, response: ServerResponse, intent: Intent): Promise<void> {
     const { principal } = intent;
-    const client = principal.kind === "anonymous" ? addressKey(this.#addressOf(request)) : actorOf(principal);
-    await this.#count(response, this.#policyFor(intent), client);
+    const policy = this.#policyFor(intent);
+    // Whoever logs in is not yet who he says; a token that he has from elsewhere must not give him more attempts.
+    const isByAddress = principal.kind === "anonymous" || policy === this.#policies.login;
+    const client = isByAddress ? addressKey(this.#addressOf(request)) : actorOf(principal);
+    await this.#count(response, policy, client);
   }
 
   /**
@@ -116,11 +119,15 @@ export class RateLimits {
   }
 }
 
-/** Whose password the action checks: for a login whatever the client names, whether or not there is such an account. */
+/**
+ * Whose password the action checks: for a login whatever the client names, whether or not there is such an account. In
+ * the form in which users are found, or each other way to write an address would have guesses of its own.
+ */
 function accountOf({ action, params, principal }: Guarded): string | undefined {
   if (action === "auth.changePassword") return actorOf(principal);
   const { email } = params;
-  return action === "auth.login" && typeof email === "string" ? email.trim().toLowerCase() : undefined;
+  if (action !== "auth.login" || typeof email !== "string") return undefined;
+  return email.trim().toLowerCase().normalize("NFC");
 }
 
 function keyOf({ name }: Policy, client: string): string {

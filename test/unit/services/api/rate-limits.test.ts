@@ -111,6 +111,13 @@ describe("requests are counted", () => {
     ]);
   });
 
+  test("for the address when somebody logs in, whatever token comes along", async () => {
+    const login = { action: "auth.login", isRead: false } as const;
+    await send(login);
+    const { headers } = await send({ ...login, principal: ADA });
+    expect(headers["ratelimit"]).toBe('"login";r=2;t=3600');
+  });
+
   test("for the address that a trusted proxy has seen, not those that the client claims", async () => {
     const codes: (string | undefined)[] = [];
     for (let index = 0; index < 9; index += 1) {
@@ -200,6 +207,9 @@ describe("a password", () => {
   test("is counted for the account however its name is written", async () => {
     await codesOf(3, () => attempt(WRONG));
     expect((await attempt({ ...WRONG, email: " ADA@Example.com " })).code).toBe("RATE_LIMITED");
+
+    await codesOf(3, () => attempt({ ...WRONG, email: "zo\u00eb@example.com" }));
+    expect((await attempt({ ...WRONG, email: "ZOE\u0308@example.com" })).code).toBe("RATE_LIMITED");
   });
 
   test("is guessed no more often at the same time than one after the other", async () => {
