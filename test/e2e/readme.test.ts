@@ -30,7 +30,7 @@ test("nodes are started by hand as the README says, on an empty database, and al
   const steps = await readmeSteps("Run it as nodes");
   const [database, nats, redis] = await Promise.all([
     createTestDatabase(EMPTY_DATABASE),
-    startNats(),
+    startNats({ jetStream: true }),
     startRedis(),
   ]);
   running.push(nats, redis, { stop: () => database.drop() });
@@ -47,6 +47,6 @@ test("nodes are started by hand as the README says, on an empty database, and al
 
   expect(brokenPromises(outcomes)).toEqual([]);
   const output = outcomes.map((outcome) => outcome.output).join("");
-  expect(output.match(/"msg":"node started"/g)).toHaveLength(5);
-  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(5);
+  expect(output.match(/"msg":"node started"/g)).toHaveLength(6);
+  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(6);
 }, 60_000);

@@ -189,6 +189,18 @@ describe("while events are written", () => {
     expect(await findFaults()).toEqual(NO_FAULTS);
   });
 
+  test("PostgreSQL is frozen: the leader stops in order, and another node leads when it is back", async () => {
+    const first = await untilLed();
+    postgres.freeze();
+    const { exitCode } = await nodeOf(first).stop();
+    postgres.thaw();
+    expect(exitCode).toBe(0);
+    await untilAnotherLeads(first);
+    await untilWritten(100);
+    expect(await findFaults()).toEqual(NO_FAULTS);
+    await startEventsNode(first);
+  });
+
   test("the stream is deleted: what is new is published into a new one, and a replay brings back the rest", async () => {
     await stream.remove();
     await untilWritten(100);
