@@ -44,6 +44,7 @@ bench: install system-packages ## Measure against the peer in bench/peers
 	@$(NODE) bench/run.ts
 	@$(NODE) bench/metrics.ts
 	@$(NODE) bench/events.ts
+	@$(NODE) bench/auth.ts
 
 format: install ## Format all files
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --write --log-level warn .

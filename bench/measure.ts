@@ -75,11 +75,17 @@ async function runLoad(side: Side, measured: Case, seconds: number): Promise<Sam
   const spec = measured.spec(side);
   const headers = { ...side.credentials, ...spec.headers };
   const load: LoadSpec = { ...spec, headers, connections: measured.connections, seconds };
+  const result = await runLoadGenerator(load);
+  const { peakBytes, cpuSeconds } = usageOf();
+  return { ...result, peakBytes, cpuMicrosecondsPerRequest: (cpuSeconds * 1e6) / result.completed };
+}
+
+/** Runs one load in a process of its own. */
+export async function runLoadGenerator(load: LoadSpec): Promise<LoadResult> {
   const child = fork(join(import.meta.dirname, "load.ts"));
   child.send(load);
   const [result] = (await Promise.race([once(child, "message"), failure(child)])) as [LoadResult];
-  const { peakBytes, cpuSeconds } = usageOf();
-  return { ...result, peakBytes, cpuMicrosecondsPerRequest: (cpuSeconds * 1e6) / result.completed };
+  return result;
 }
 
 async function failure(child: ReturnType<typeof fork>): Promise<never> {

@@ -28,7 +28,8 @@ interface Program {
 
 const ROOT = join(import.meta.dirname, "..");
 const START_TIMEOUT_MS = 30_000;
-const ADMIN = { email: "admin@example.com", password: "the password of the benchmark" };
+/** The admin of Rollcall. */
+export const ADMIN = { email: "admin@example.com", password: "the password of the benchmark" };
 
 /** The METRICS_PORTs of Rollcall's two processes. */
 export interface MetricsPorts {

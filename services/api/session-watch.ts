@@ -1,5 +1,6 @@
 import type { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
+import { appError } from "../../broker/errors.ts";
 import { call } from "../../lib/contracts.ts";
 import { ACCESS_TOKEN_TTL_SECONDS } from "../auth/auth.contract.ts";
 
@@ -79,9 +80,12 @@ export class SessionWatch {
   }
 
   async #askOnce(): Promise<void> {
+    const { broker } = this.#parts;
+    // Looked up first: the broker logs every call of an action that is nowhere.
+    if (!broker.registry.actions.isAvailable("auth.revocations")) throw appError("SERVICE_UNAVAILABLE");
     const params = this.#since === undefined ? {} : { since: this.#since };
     const options = { timeout: TIMEOUT_MS, retries: 0 };
-    const { sessionIds, until, keyIds } = await call(this.#parts.broker, "auth.revocations", params, options);
+    const { sessionIds, until, keyIds } = await call(broker, "auth.revocations", params, options);
     this.end(sessionIds);
     await this.#parts.onKeyIds(keyIds);
     this.#since = until;

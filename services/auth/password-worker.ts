@@ -16,8 +16,8 @@ export interface HashJob {
   hashBytes: number;
 }
 
-/** Gets about a tenth of what a thread of normal priority gets. */
-const NICE = 10;
+/** Gets about a third of what a thread of normal priority gets: less, and logins fail on a machine that is busy. */
+const NICE = 5;
 
 // On Linux this is the priority of the calling thread; elsewhere it would be that of the whole process.
 if (parentPort && process.platform === "linux") setPriority(NICE);
