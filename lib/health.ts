@@ -3,14 +3,23 @@ import type { DependencyMonitor, DependencyStatus } from "./dependency-monitor.t
 /** The dependencies of a node, by name. */
 export type HealthReport = Record<string, DependencyStatus>;
 
-/** `degraded`: slower or less fresh, but every request is served. */
+/** `degraded`: slower, less fresh or without logins and API keys, but whoever has a session is served. */
 export type OverallStatus = "up" | "degraded" | "down";
 
-/** Without these, reads get slower or go elsewhere, but none fails. */
-const OPTIONAL = /^(?:redis|replica-\d+)$/;
+/** Without these, reads get slower or go elsewhere, and tokens are still verified. */
+const OPTIONAL = /^(?:redis|replica-\d+|auth)$/;
 
 export function healthOf(monitors: ReadonlyMap<string, DependencyMonitor>): HealthReport {
   return Object.fromEntries([...monitors].map(([name, { status }]) => [name, status]));
+}
+
+/** What several nodes say; of a dependency that they share, the worst. */
+export function joinReports(reports: readonly HealthReport[]): HealthReport {
+  const joined: HealthReport = {};
+  for (const [name, status] of reports.flatMap((report) => Object.entries(report))) {
+    if (joined[name]?.status !== "down") joined[name] = status;
+  }
+  return joined;
 }
 
 export function overallStatus(report: HealthReport): OverallStatus {

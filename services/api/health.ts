@@ -1,7 +1,13 @@
 import type { ServiceBroker } from "moleculer";
 import { call } from "../../lib/contracts.ts";
 import type { DependencyMonitor, DependencyStatus } from "../../lib/dependency-monitor.ts";
-import { healthOf, overallStatus, type HealthReport, type OverallStatus } from "../../lib/health.ts";
+import {
+  healthOf,
+  joinReports,
+  overallStatus,
+  type HealthReport,
+  type OverallStatus,
+} from "../../lib/health.ts";
 
 /** What `/health` answers. */
 export interface Health {
@@ -17,15 +23,21 @@ export async function checkHealth(
   broker: ServiceBroker,
   monitors: ReadonlyMap<string, DependencyMonitor>,
 ): Promise<Health> {
-  const startedAt = performance.now();
-  let users: DependencyStatus = { status: "down", latencyMs: null };
-  let theirs: HealthReport = {};
-  try {
-    theirs = await call(broker, "users.health", {}, { timeout: TIMEOUT_MS, retries: 0 });
-    users = { status: "up", latencyMs: Math.round((performance.now() - startedAt) * 10) / 10 };
-  } catch (error) {
-    broker.logger.debug("users.health failed", error);
-  }
-  const dependencies = { users, ...theirs, ...healthOf(monitors) };
+  const services = await Promise.all([checkService(broker, "users"), checkService(broker, "auth")]);
+  const dependencies = joinReports([...services, healthOf(monitors)]);
   return { status: overallStatus(dependencies), dependencies };
+}
+
+/** The status of a service, and what one of its nodes says of its own dependencies. */
+async function checkService(broker: ServiceBroker, name: "users" | "auth"): Promise<HealthReport> {
+  const startedAt = performance.now();
+  try {
+    const theirs = await call(broker, `${name}.health`, {}, { timeout: TIMEOUT_MS, retries: 0 });
+    const latencyMs = Math.round((performance.now() - startedAt) * 10) / 10;
+    const status: DependencyStatus = { status: "up", latencyMs };
+    return { ...theirs, [name]: status };
+  } catch (error) {
+    broker.logger.debug(`${name}.health failed`, error);
+    return { [name]: { status: "down", latencyMs: null } };
+  }
 }

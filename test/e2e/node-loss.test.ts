@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "@jest/globals";
 
+import { ADMIN } from "../support/admin.ts";
 import { failuresOf, isUnavailable, startLoad, untilMoreRequests, type Load } from "../support/rest-load.ts";
 import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
 import { untilLogged } from "../support/rollcall-process.ts";
@@ -113,4 +114,23 @@ test("a gateway that stops at SIGTERM answers every request, and tells its clien
   expect(load.running).toBe(0);
   expect(failuresOf(load.records)).toEqual([]);
   expect(await auditWrites(databaseUrl(), load.records)).toEqual(NOTHING_WRONG);
+}, 40_000);
+
+test("without a node of auth, who has a session goes on, and who logs in is told to wait", async () => {
+  const auth = cluster.nodes.find(({ log }) => log.some(({ services }) => String(services) === "auth"));
+  await auth?.kill();
+  const health = async (): Promise<string> => (await cluster.client.get("/health/ready")).text;
+  await waitFor(async () => (await health()).includes('"auth":{"status":"down"'), {
+    description: "the loss to be known",
+    timeoutMs: 15_000,
+  });
+
+  const read = await cluster.client.get("/api/v1/users?limit=1");
+  const login = await cluster.client.post("/api/v1/auth/login", ADMIN);
+
+  expect(JSON.parse(await health())).toMatchObject({
+    status: "degraded",
+    dependencies: { users: { status: "up" } },
+  });
+  expect([read.status, login.status]).toEqual([200, 503]);
 }, 40_000);

@@ -1,9 +1,16 @@
 import { describe, expect, test } from "@jest/globals";
 
-import { overallStatus } from "../../../lib/health.ts";
+import { joinReports, overallStatus } from "../../../lib/health.ts";
 
 const UP = { status: "up", latencyMs: 1 } as const;
 const DOWN = { status: "down", latencyMs: null } as const;
+
+test("what several nodes say of the same dependency is the worst of it", () => {
+  expect(joinReports([{ redis: UP, users: UP }, { redis: DOWN }, { redis: UP }])).toEqual({
+    redis: DOWN,
+    users: UP,
+  });
+});
 
 describe("the status of a node", () => {
   test("is up when all that it needs is up, or when it needs nothing", () => {
@@ -11,8 +18,8 @@ describe("the status of a node", () => {
     expect(overallStatus({})).toBe("up");
   });
 
-  test.each(["redis", "replica-1", "replica-12"])(
-    "is degraded without %s, which no request needs",
+  test.each(["redis", "replica-1", "replica-12", "auth"])(
+    "is degraded without %s, which no request of a session needs",
     (name) => {
       expect(overallStatus({ postgresql: UP, [name]: DOWN })).toBe("degraded");
     },
