@@ -117,15 +117,18 @@ export async function replay(connection: Connection, from: number): Promise<Repl
   return range ? { from: range.from, to: range.to } : null;
 }
 
+// One bound, so that only the rows to be deleted are looked at.
 const DELETE_OLD = {
   text: `
-    WITH oldest AS (SELECT sequence, occurred_at FROM events.log ORDER BY sequence LIMIT $1)
-    DELETE FROM events.log USING oldest, events.relay
-    WHERE log.sequence = oldest.sequence
-      AND log.sequence <= CASE WHEN $2 THEN relay.published ELSE relay.head END
-      AND log.sequence < coalesce(
-        (SELECT min(sequence) FROM oldest WHERE occurred_at > now() - make_interval(days => $3)), relay.head + 1)
-    RETURNING 1`,
+    WITH oldest AS (SELECT sequence, occurred_at FROM events.log ORDER BY sequence LIMIT $1),
+    too_old AS (
+      SELECT least(max(sequence),
+        min(sequence) FILTER (WHERE occurred_at > now() - make_interval(days => $3)) - 1) AS last
+      FROM oldest
+    )
+    DELETE FROM events.log WHERE sequence <= (
+      SELECT least(too_old.last, CASE WHEN $2 THEN relay.published ELSE relay.head END) FROM too_old, events.relay
+    ) RETURNING 1`,
 };
 
 /**
