@@ -11,7 +11,7 @@ import type { TestServer } from "../support/server-process.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { VersionHistory } from "../support/version-history.ts";
 
-const USERS = 6;
+const USERS = 9;
 
 let nodes: TestNodes;
 let redis: TestServer;
@@ -37,11 +37,15 @@ afterEach(async () => {
 
 const pick = <T>(of: readonly T[]): T => of[Math.floor(Math.random() * of.length)] as T;
 
-/** Readers and writers on every node, with random pauses, until `isOver`. */
+/**
+ * Readers and writers on every node, with random pauses, until `isOver`. Each user has one node that writes it: the
+ * others learn of its changes in no other way than by being told.
+ */
 async function useAllNodes(isOver: () => boolean): Promise<void> {
   const write = async (broker: ServiceBroker): Promise<void> => {
+    const own = ids.filter((_, index) => brokers[index % brokers.length] === broker);
     while (!isOver()) {
-      const id = pick(ids);
+      const id = pick(own);
       const { version } = await call(broker, "users.update", { id, nickname: `nick ${Math.random()}` });
       history.acknowledged(broker.nodeID, id, version);
       await sleep(Math.random() * 30);
