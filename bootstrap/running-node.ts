@@ -1,5 +1,6 @@
 import { ServiceBroker, type ServiceSchema } from "moleculer";
 import type { Logger } from "pino";
+import { Cacher } from "../broker/cache/cacher.ts";
 import type { NodeMetrics } from "../broker/metrics.ts";
 import { natsConnectionOf } from "../broker/nats-link.ts";
 import type { Config, ServiceName } from "../lib/config.ts";
@@ -8,6 +9,7 @@ import { DependencyMonitor } from "../lib/dependency-monitor.ts";
 import { RedisLink } from "../lib/redis-link.ts";
 import { StartupError } from "../lib/startup-error.ts";
 import { brokerOptions } from "../moleculer.config.ts";
+import { createCacheNodeService } from "../services/cache/cache-node.service.ts";
 import type { Node } from "./node.ts";
 import { readOrCreateSecret } from "./secret.ts";
 import { StopStack } from "./stop-stack.ts";
@@ -33,6 +35,10 @@ const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
   events: {
     usesDatabase: true,
     load: async () => (await import("../services/events/events.service.ts")).createEventsService,
+  },
+  cache: {
+    usesDatabase: false,
+    load: async () => (await import("../services/cache/cache.service.ts")).createCacheService,
   },
   api: {
     usesDatabase: false,
@@ -199,6 +205,16 @@ async function createMetrics(nodeId: string, database: Database | undefined): Pr
   return metrics;
 }
 
+/** Shows the cache of the node to the cache service and to Prometheus. */
+async function openCache(broker: ServiceBroker, metrics: NodeMetrics | undefined): Promise<void> {
+  const { cacher } = broker;
+  if (!(cacher instanceof Cacher)) return;
+  broker.createService(createCacheNodeService(cacher.cache));
+  if (!metrics) return;
+  const { watchCache } = await import("../broker/cache/metrics.ts");
+  watchCache(metrics.registry, cacher.cache);
+}
+
 async function startBroker({ siblings, stack, monitors }: Startup, node: Node): Promise<ServiceBroker> {
   const { config, log, metrics, redis } = node;
   const natsMonitor: DependencyMonitor = new DependencyMonitor({
@@ -222,6 +238,7 @@ async function startBroker({ siblings, stack, monitors }: Startup, node: Node): 
     const createSchema = await SERVICES[name].load();
     broker.createService(createSchema(node) as ServiceSchema);
   }
+  await openCache(broker, metrics);
   for (const createSchema of siblings) broker.createService(createSchema(node) as ServiceSchema);
   if (metrics && config.METRICS_PORT !== undefined) {
     const { createMetricsService } = await import("../services/metrics/metrics.service.ts");

@@ -15,6 +15,11 @@ interface ReplParams {
   options: ReplOptions;
   /** The argument of `events:replay`. */
   what?: string;
+  /** Those of `cache:purge`. */
+  namespace?: string;
+  id?: string;
+  /** That of `cache:warm`. */
+  limit?: string;
 }
 
 interface ReplOptions {
@@ -23,8 +28,8 @@ interface ReplOptions {
   replayed?: boolean;
 }
 
-/** What operators do about events. They are typed as `events status` too, see {@link toReplCommand}. */
-export const REPL_COMMANDS: readonly ReplCommand[] = [
+/** What operators do about events. */
+const EVENT_COMMANDS: readonly ReplCommand[] = [
   {
     command: "events:status",
     description: "Show how far the relay is",
@@ -52,12 +57,55 @@ export const REPL_COMMANDS: readonly ReplCommand[] = [
   },
 ];
 
+/** What operators do about the caches. */
+const CACHE_COMMANDS: readonly ReplCommand[] = [
+  {
+    command: "cache:stats",
+    description: "Show what the caches of all nodes have done",
+    action: (broker) => print(() => showCache(broker)),
+  },
+  {
+    command: "cache:purge [namespace] [id]",
+    description: "Drop everything that is cached, or of one action, or there of one resource",
+    action: (broker, { namespace, id }) =>
+      print(async () => {
+        const { namespaces } = await call(broker, "cache.purge", {
+          ...(namespace !== undefined && { namespace }),
+          ...(id !== undefined && { id }),
+        });
+        return `Purged: ${namespaces.join(", ")}.`;
+      }),
+  },
+  {
+    command: "cache:warm [limit]",
+    description: "Put the users that were read last into Redis",
+    action: (broker, { limit }) =>
+      print(async () => {
+        const { users } = await call(broker, "cache.warm", {
+          ...(limit !== undefined && { limit: Number(limit) }),
+        });
+        return `${users} users are cached.`;
+      }),
+  },
+];
+
+/** Ours. They are typed as `events status` and `cache stats` too, see {@link toReplCommand}. */
+export const REPL_COMMANDS: readonly ReplCommand[] = [...EVENT_COMMANDS, ...CACHE_COMMANDS];
+
+async function showCache(broker: ServiceBroker): Promise<string> {
+  const { nodes, levels } = await call(broker, "cache.stats", {});
+  console.table(levels);
+  return `Of ${nodes} nodes, since the start of each.`;
+}
+
 /**
- * What a line means to the REPL: its own command `events` lists who listens to what, and a command can have no
+ * What a line means to the REPL: its own commands `events` and `cache` do other things, and a command can have no
  * subcommands, so `events status` is `events:status`.
  */
 export function toReplCommand(line: string): string {
-  return line.replace(/^\s*events +(?=status|dead-letters|replay)/, "events:");
+  return line
+    .replace(/^\s*events +(?=status|dead-letters|replay)/, "events:")
+    .replace(/^\s*cache +(?=stats|purge|warm)/, "cache:");
 }
 
 async function listDeadLetters(

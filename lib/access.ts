@@ -55,6 +55,13 @@ export const ACTION_ACCESS = {
   "auth.exportUser": SERVICES_ONLY,
   "auth.eraseUser": SERVICES_ONLY,
 
+  "cache.health": SERVICES_ONLY,
+  "cache.stats": adminOr("cache:read"),
+  "cache.purge": adminOr("cache:write"),
+  "cache.warm": adminOr("cache:write"),
+  "cache-node.stats": SERVICES_ONLY,
+  "cache-node.recent": SERVICES_ONLY,
+
   "events.health": SERVICES_ONLY,
   "events.list": adminOr("events:read"),
   "events.replay": SERVICES_ONLY,

@@ -1,5 +1,6 @@
 import type { CallingOptions, Context, ServiceBroker } from "moleculer";
 import type { AuthActions, AuthTransientEvents } from "../services/auth/auth.contract.ts";
+import type { CacheActions } from "../services/cache/cache.contract.ts";
 import { AUTH_EVENTS, type AuthEvents } from "../services/auth/auth.events.ts";
 import type { EventsActions, EventsHints } from "../services/events/events.contract.ts";
 import type { UsersActions } from "../services/users/users.contract.ts";
@@ -7,7 +8,7 @@ import { USERS_EVENTS, type UsersEvents } from "../services/users/users.events.t
 import type { EventDefinitions } from "./event-definition.ts";
 
 /** Every action that may be called from another service, with its parameters and result. */
-export type ActionMap = AuthActions & EventsActions & UsersActions;
+export type ActionMap = AuthActions & CacheActions & EventsActions & UsersActions;
 
 /** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
 export type DomainEventMap = AuthEvents & UsersEvents;

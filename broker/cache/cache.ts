@@ -15,8 +15,10 @@ export interface Answer {
 /** What a change of a row means to one cached call. */
 export interface CacheChange {
   readonly key: string;
-  /** What the call answers from now on; undefined when only that is known, that what is kept is out of date. */
-  readonly entry: CacheEntry | undefined;
+  /** What the call answers from now on; without it, only that is known, that what is kept may be out of date. */
+  readonly entry?: CacheEntry | undefined;
+  /** Without an entry: what is at least of this version may stay. */
+  readonly version?: number;
 }
 
 export interface LevelSize {

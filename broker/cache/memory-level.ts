@@ -135,10 +135,6 @@ export class MemoryLevel {
     return this.#sizes;
   }
 
-  get keys(): string[] {
-    return [...this.#entries.keys()];
-  }
-
   #put(key: string, { entry, text, lifeMs }: Keepable): void {
     const bytes = bytesOf(key, text);
     if (bytes > this.#maxBytes) {

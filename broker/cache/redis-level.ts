@@ -98,6 +98,12 @@ export class RedisLevel {
     return stored !== undefined;
   }
 
+  /** Drops what is older than a version, and tells the other nodes if there was anything. */
+  async raise(key: string, version: number): Promise<void> {
+    const raised = await this.#attempt(key, (client) => this.#raise(client, key, version));
+    if (raised === undefined) this.leaveUnsettled(key, version);
+  }
+
   /** Drops an entry whatever its version, and tells the other nodes. */
   async drop(key: string): Promise<void> {
     const message = encodeMessage({ node: this.#nodeId, key });

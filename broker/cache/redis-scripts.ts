@@ -14,7 +14,6 @@ export const STORE = `
 local epoch = redis.call("GET", KEYS[1]) or "0"
 local seal = ARGV[1] .. "." .. epoch
 local version = tonumber(ARGV[2])
-if ARGV[7] ~= "" then redis.call("PUBLISH", ARGV[6], ARGV[7]) end
 if ARGV[5] ~= "" and ARGV[5] ~= epoch then return -3 end
 
 -- Something else than a text may be there, which is an error to GET.
@@ -26,6 +25,8 @@ if type(current) == "string" then
   local isFloor = string.match(ARGV[3], " $") ~= nil
   if known and itsSeal == seal and (known > version or (known == version and isFloor)) then return known end
 end
+-- Of a newer entry, the others have heard.
+if ARGV[7] ~= "" then redis.call("PUBLISH", ARGV[6], ARGV[7]) end
 local reply = redis.pcall("SET", KEYS[2], ARGV[2] .. " " .. seal .. " " .. ARGV[3], "PX", ARGV[4])
 if reply.err then
   -- What is there is older, and must not stay because there is no memory for what is newer.

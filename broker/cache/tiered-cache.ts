@@ -92,9 +92,10 @@ export class TieredCache implements Cache {
 
   async change(changes: readonly CacheChange[]): Promise<void> {
     await Promise.all(
-      changes.map(({ key, entry }) =>
-        entry ? this.#write(key, this.#keepable(entry, true)) : this.#drop(key),
-      ),
+      changes.map(({ key, entry, version }) => {
+        if (entry) return this.#write(key, this.#keepable(entry, true));
+        return version === undefined ? this.#drop(key) : this.#raise(key, version);
+      }),
     );
   }
 
@@ -184,6 +185,16 @@ export class TieredCache implements Cache {
     if (!this.#redis || (await inTime(this.#redis.write(key, keepable)))) return;
     this.#redis.leaveUnsettled(key, version);
     this.#peers.tell({ key, version, isUnsettled: true });
+  }
+
+  async #raise(key: string, version: number): Promise<void> {
+    // Most often it has been heard of from the node of the change.
+    if (this.#memory.accepts(key, version - 1, performance.now())) {
+      this.#memory.raise(key, version);
+      this.#flights.delete(key);
+      this.#peers.tell({ key, version });
+    }
+    await this.#redis?.raise(key, version);
   }
 
   async #drop(key: string): Promise<void> {

@@ -13,7 +13,7 @@ let broker: ServiceBroker;
 
 beforeAll(async () => {
   nodes = await startTestNodes();
-  await nodes.start({ SERVICES: "events", NODE_ID: "events" });
+  await nodes.start({ SERVICES: "events,cache", NODE_ID: "events" });
   ({ broker } = await nodes.start({ SERVICES: "none", NODE_ID: "console" }));
 });
 
@@ -24,7 +24,10 @@ beforeEach(async () => {
 afterAll(() => nodes.stop());
 
 /** Runs a command and returns what it shows; tables as their rows. */
-async function run(name: string, params: { what?: string; options?: object } = {}): Promise<unknown[]> {
+async function run(
+  name: string,
+  params: { what?: string; namespace?: string; options?: object } = {},
+): Promise<unknown[]> {
   const shown: unknown[] = [];
   const show = (value: unknown): void => void shown.push(value);
   for (const method of ["log", "error", "table"] as const)
@@ -52,6 +55,8 @@ describe("a line", () => {
     ["events status", "events:status"],
     ["  events  dead-letters --consumer mailer", "events:dead-letters --consumer mailer"],
     ["events replay 5", "events:replay 5"],
+    ["cache purge users.get", "cache:purge users.get"],
+    ["cache keys", "cache keys"],
     ["events", "events"],
     ["events --details", "events --details"],
     ["call events.status", "call events.status"],
@@ -62,6 +67,14 @@ describe("a line", () => {
 
 test("events status shows how far the relay is", async () => {
   expect(await run("events:status")).toMatchObject([{ pending: 0, leader: "events" }]);
+});
+
+test("cache stats shows what the caches have done, cache purge and warm what they did", async () => {
+  expect(await run("cache:stats")).toEqual([expect.any(Array), "Of 2 nodes, since the start of each."]);
+  expect(await run("cache:purge", { namespace: "none.such" })).toEqual([
+    expect.stringContaining("VALIDATION_FAILED"),
+  ]);
+  expect(await run("cache:warm")).toEqual(["0 users are cached."]);
 });
 
 describe("events dead-letters", () => {

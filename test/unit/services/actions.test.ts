@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "@jest/globals";
 import type { ServiceSchema } from "moleculer";
 
 import type { Node } from "../../../bootstrap/node.ts";
+import { NoCache } from "../../../broker/cache/no-cache.ts";
 import type { AppActionSchema } from "../../../broker/service-schema.ts";
 import { loadConfig } from "../../../lib/config.ts";
 import type { ActionName } from "../../../lib/contracts.ts";
@@ -9,6 +10,8 @@ import { Database } from "../../../lib/database.ts";
 import { createApiService } from "../../../services/api/api.service.ts";
 import { REST_ROUTES } from "../../../services/api/routes.ts";
 import { createAuthService } from "../../../services/auth/auth.service.ts";
+import { createCacheNodeService } from "../../../services/cache/cache-node.service.ts";
+import { createCacheService } from "../../../services/cache/cache.service.ts";
 import { createEventsService } from "../../../services/events/events.service.ts";
 import { createUsersService } from "../../../services/users/users.service.ts";
 import { silentLogger } from "../../support/silent-logger.ts";
@@ -41,6 +44,8 @@ const all = new Map([
   ...auth,
   ...actionsOf(createUsersService(node)),
   ...actionsOf(createEventsService(node)),
+  ...actionsOf(createCacheService(node)),
+  ...actionsOf(createCacheNodeService(new NoCache())),
 ]);
 const api = actionsOf(createApiService(node));
 const names = (actions: Map<string, AppActionSchema>, has: (action: AppActionSchema) => boolean) =>
@@ -125,6 +130,12 @@ describe("every action", () => {
       "users.erase": true,
       "users.export": true,
       "users.history": true,
+      "cache.health": true,
+      "cache.stats": true,
+      "cache.purge": true,
+      "cache.warm": true,
+      "cache-node.stats": true,
+      "cache-node.recent": true,
       "events.health": true,
       "events.list": true,
       "events.status": true,

@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import type { ServiceBroker } from "moleculer";
+
+import { call } from "../../lib/contracts.ts";
+import type { User } from "../../services/users/users.contract.ts";
+import { newUser } from "../support/rest-client.ts";
+import { startRedis } from "../support/redis.ts";
+import type { TestServer } from "../support/server-process.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+let nodes: TestNodes;
+let redis: TestServer;
+let users: ServiceBroker;
+let operator: ServiceBroker;
+let user: User;
+
+beforeAll(async () => {
+  [nodes, redis] = await Promise.all([startTestNodes(), startRedis()]);
+  const start = (services: string) =>
+    nodes.start({ SERVICES: services, NODE_ID: services, REDIS_URL: redis.url });
+  const started = await Promise.all(["users", "cache", "events"].map(start));
+  [users, operator] = started.map(({ broker }) => broker) as [ServiceBroker, ServiceBroker];
+});
+
+beforeEach(async () => {
+  user = await call(users, "users.create", newUser());
+});
+
+afterAll(async () => {
+  await nodes.stop();
+  await redis.stop();
+});
+
+const read = (id: string): Promise<User> => call(users, "users.get", { id });
+
+/** Changes the row past the services, of which no cache hears. */
+const changeRow = (id: string): Promise<unknown> =>
+  nodes.sql("UPDATE users.users SET nickname = 'past the services' WHERE id = $1", [id]);
+
+const untilFresh = (id: string): Promise<unknown> =>
+  waitFor(async () => (await read(id)).nickname === "past the services", {
+    description: "the entry to be gone",
+  });
+
+describe("a purge", () => {
+  test("of one user drops it from every cache, and others not", async () => {
+    const other = await call(users, "users.create", newUser());
+    await Promise.all([changeRow(user.id), changeRow(other.id)]);
+    await expect(read(user.id)).resolves.toMatchObject({ nickname: null });
+    await expect(
+      call(operator, "cache.purge", { namespace: "users.get", id: user.id.toUpperCase() }),
+    ).resolves.toEqual({ namespaces: ["users.get"] });
+    await untilFresh(user.id);
+    await expect(read(other.id)).resolves.toMatchObject({ nickname: null });
+  });
+
+  test.each([{ namespace: "users.get" }, {}])("of %j drops everything in it", async (params) => {
+    await changeRow(user.id);
+    await expect(read(user.id)).resolves.toMatchObject({ nickname: null });
+    const { namespaces } = await call(operator, "cache.purge", params);
+    expect(namespaces).toContain("users.get");
+    await untilFresh(user.id);
+  });
+
+  test("of what is no namespace is refused", async () => {
+    await expect(call(operator, "cache.purge", { namespace: "users.list" })).rejects.toMatchObject({
+      type: "VALIDATION_FAILED",
+      data: { errors: [{ field: "namespace" }] },
+    });
+  });
+});
+
+describe("the statistics", () => {
+  test("are those of all nodes, by level and namespace", async () => {
+    const levelOf = async (level: string) => {
+      const stats = await call(operator, "cache.stats", {});
+      expect(stats.nodes).toBe(3);
+      return stats.levels.find((one) => one.level === level && one.namespace === "users.get");
+    };
+    const before = await levelOf("memory");
+    for (let count = 0; count < 5; count += 1) await read(user.id);
+    const after = await levelOf("memory");
+    expect((after?.hits ?? 0) - (before?.hits ?? 0)).toBe(5);
+    expect(after?.entries).toBeGreaterThan(0);
+    expect(after?.bytes).toBeGreaterThan(0);
+    await read(randomUUID()).catch(() => undefined);
+    await expect(levelOf("redis")).resolves.toMatchObject({ misses: expect.any(Number), entries: null });
+    const { levels } = await call(operator, "cache.stats", {});
+    const whole = levels.find(({ level, namespace }) => level === "redis" && namespace === "*");
+    expect(whole?.entries).toBeGreaterThan(0);
+  });
+});
+
+describe("warming", () => {
+  test("puts the users that were read last into Redis again, after it was lost", async () => {
+    await read(user.id);
+    await redis.restart();
+    await waitFor(async () => (await sizeOfRedis()) !== undefined, { description: "Redis to be back" });
+    const warmed = await call(operator, "cache.warm", { limit: 3 });
+    expect(warmed).toEqual({ users: 3 });
+    await waitFor(async () => ((await sizeOfRedis()) ?? 0) >= 3, { description: "the users to be in Redis" });
+  });
+
+  const sizeOfRedis = async (): Promise<number | null | undefined> => {
+    const { levels } = await call(operator, "cache.stats", {});
+    return levels.find(({ level, namespace }) => level === "redis" && namespace === "*")?.entries;
+  };
+});
+
+describe("a node that died before any cache heard of its change", () => {
+  test("has left an entry that is dropped when the log has the event", async () => {
+    await read(user.id);
+    // What such a node leaves: a row, and its event in the outbox.
+    const changed: User = { ...user, nickname: "Countess", version: 2 };
+    await nodes.sql("UPDATE users.users SET nickname = $2, version = 2 WHERE id = $1", [
+      user.id,
+      changed.nickname,
+    ]);
+    await expect(read(user.id)).resolves.toMatchObject({ version: 1 });
+    await nodes.sql(
+      `INSERT INTO events.outbox (id, type, subject, data, changed_fields, actor, request_id, occurred_at)
+       VALUES (gen_random_uuid(), 'user-updated_v1', $1, $2, '{nickname}', 'anonymous', 'none', now())`,
+      [user.id, changed],
+    );
+    const isDropped = async () => (await read(user.id)).version === 2;
+    await expect(
+      waitFor(isDropped, { description: "the cache to be compared with the log", timeoutMs: 15_000 }),
+    ).resolves.toBe(true);
+  });
+});
