@@ -85,7 +85,7 @@ function allowedMethods(routes: ReadonlyMap<Method, RestRoute>): string {
 async function readParameters(route: RestRoute, request: GatewayRequest): Promise<Record<string, unknown>> {
   const query = readQuery(request.originalUrl);
   const isRead = route.method === "GET";
-  if (!isRead) refuseAll(query);
+  if (!isRead && !route.takesQuery) refuseAll(query);
 
   const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
   if (route.consumes && !body && !route.isBodyOptional)

@@ -23,6 +23,8 @@ export type RestRoute = {
     /** Media types that the request body may have; none: the route takes no body. */
     consumes?: readonly string[];
     isBodyOptional?: boolean;
+    /** Takes parameters in the query though it changes something. */
+    takesQuery?: boolean;
     /** The action takes `expectedVersions`, so the route honours `If-Match`. */
     takesIfMatch?: boolean;
   };

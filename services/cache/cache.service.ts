@@ -40,7 +40,7 @@ export function createCacheService(node: Node): AppServiceSchema<object, object,
 
     actions: {
       stats: {
-        visibility: "public",
+        visibility: "published",
         params: contract.statsParams,
         async handler(): Promise<ActionResult<"cache.stats">> {
           const nodes = await askNodes(this.broker, "cache-node.stats", {});
@@ -49,7 +49,7 @@ export function createCacheService(node: Node): AppServiceSchema<object, object,
       },
 
       purge: {
-        visibility: "public",
+        visibility: "published",
         params: contract.purgeParams,
         async handler(ctx: Params<"cache.purge">): Promise<ActionResult<"cache.purge">> {
           const { namespace, id } = ctx.params;
@@ -69,7 +69,7 @@ export function createCacheService(node: Node): AppServiceSchema<object, object,
       },
 
       warm: {
-        visibility: "public",
+        visibility: "published",
         params: contract.warmParams,
         async handler(ctx: Context<{ limit: number }>): Promise<ActionResult<"cache.warm">> {
           const { limit } = ctx.params;

@@ -137,6 +137,12 @@ const AUTH_ROWS: Row[] = [
   { route: "GET /.well-known/jwks.json", admitted: "200", may: ["all"] },
 ];
 
+const CACHE_ROWS: Row[] = [
+  { route: "GET /api/v1/cache/stats", admitted: "200", may: ["admin"], scope: "cache:read" },
+  { route: "DELETE /api/v1/cache", admitted: "204", may: ["admin"], scope: "cache:write" },
+  { route: "POST /api/v1/cache/warm", admitted: "200", may: ["admin"], scope: "cache:write" },
+];
+
 const OWN_ROWS: Row[] = [
   "/health",
   "/health/live",
@@ -145,7 +151,7 @@ const OWN_ROWS: Row[] = [
   "/health-check/readiness",
 ].map((path) => ({ route: `GET ${path}`, admitted: "200", may: ["all"] }));
 
-const ROWS = [...USER_ROWS, ...AUTH_ROWS, ...OWN_ROWS];
+const ROWS = [...USER_ROWS, ...AUTH_ROWS, ...CACHE_ROWS, ...OWN_ROWS];
 
 let nodes: TestNodes;
 /** Has no services; its calls are made by a service principal. */
@@ -158,7 +164,7 @@ const keys = new Map<string, string>();
 
 beforeAll(async () => {
   nodes = await startTestNodes();
-  await nodes.start({ SERVICES: "users,events" });
+  await nodes.start({ SERVICES: "users,events,cache" });
   await nodes.start({ SERVICES: "auth", ...ADMIN_SETTINGS });
   const gateway = await nodes.start({ SERVICES: "api" });
   ({ broker: system } = await nodes.start({ SERVICES: "none" }));

@@ -61,7 +61,7 @@ export async function startTestGateway(
         .filter(([name]) => name.startsWith(`${service}.`))
         .map(([name, result]) => [name.slice(service.length + 1), answer(name, result)]),
     );
-  broker.createService({ name: "users", actions: actionsOf("users") });
+  for (const name of ["users", "cache"]) broker.createService({ name, actions: actionsOf(name) });
   broker.createService({ ...auth.service, actions: { ...auth.service.actions, ...actionsOf("auth") } });
   const node: Node = {
     config,

@@ -51,8 +51,8 @@ const api = actionsOf(createApiService(node));
 const names = (actions: Map<string, AppActionSchema>, has: (action: AppActionSchema) => boolean) =>
   [...actions].filter(([, action]) => has(action)).map(([name]) => name);
 
-/** A second login is a session more, which nobody has; a second logout is none. */
-const REPEATABLE = new Set<string>(["auth.login", "auth.logout"]);
+/** A second login is a session more, which nobody has; a second logout is none; caches are no rows. */
+const REPEATABLE = new Set<string>(["auth.login", "auth.logout", "cache.purge", "cache.warm"]);
 
 const source = ({ handler }: AppActionSchema) => String(handler);
 
