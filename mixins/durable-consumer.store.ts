@@ -149,8 +149,11 @@ export function recordFailure(
 
 const GIVE_UP = {
   name: "durable-consumer.give-up",
+  // The subject may have been erased while the event was handled: then neither its data nor what is said of it is kept.
   text: `
-    WITH failed AS (
+    WITH logged AS (
+      SELECT data FROM events.log WHERE id = $3 FOR SHARE
+    ), failed AS (
       DELETE FROM events.retry WHERE consumer = $1 AND subject = $2 RETURNING event_id, first_failed_at
     ), given_up AS (
       INSERT INTO events.inbox (consumer, event_id, subject, sequence) VALUES ($1, $3, $2, $4)
@@ -158,9 +161,10 @@ const GIVE_UP = {
     )
     INSERT INTO events.dead_letter (consumer, event_id, sequence, type, subject, event, error_type, error_message,
       attempts, first_failed_at, last_failed_at)
-    SELECT $1, $3, $4, $5, $2, $6, $7, $8, $9,
+    SELECT $1, $3, $4, $5, $2, jsonb_set($6, '{data}', coalesce(logged.data, $6::jsonb -> 'data')), $7,
+      CASE WHEN logged.data <> $6::jsonb -> 'data' THEN '' ELSE $8 END, $9,
       coalesce((SELECT first_failed_at FROM failed WHERE event_id = $3), now()), now()
-    FROM given_up RETURNING 1`,
+    FROM given_up LEFT JOIN logged ON true RETURNING 1`,
 };
 
 /**
