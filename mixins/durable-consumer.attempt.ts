@@ -3,6 +3,7 @@ import type { ConsumerMetrics } from "../broker/consumer-metrics.ts";
 import { toCloudEvent, type CloudEvent } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
+import { Slots } from "../lib/slots.ts";
 import type { Step } from "./durable-consumer.deliveries.ts";
 import {
   findNext,
@@ -41,6 +42,8 @@ const PROCESS_ENDED = {
 /** Attempts to handle events, each in one transaction with the note that it is handled. */
 export class Attempts {
   readonly #options: AttemptsOptions;
+  /** One at a time: of several, all would be counted against when one of them ends the process. */
+  readonly #suspects = new Slots(1);
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -52,9 +55,17 @@ export class Attempts {
    * @param isRepeated the event may have ended a process: then the attempt is counted before it begins
    * @throws the errors of a database that is away
    */
-  async next(subject: string, through: number, isRepeated: boolean): Promise<Step> {
+  next(subject: string, through: number, isRepeated: boolean): Promise<Step> {
+    if (!isRepeated) return this.#attempt(subject, through);
+    return this.#suspects.run(async () => {
+      const charged = await this.#charge(subject, through);
+      return this.#attempt(subject, through, charged);
+    });
+  }
+
+  /** @param charged id of an event whose attempt is counted already */
+  async #attempt(subject: string, through: number, charged?: string): Promise<Step> {
     const { consumer, database, metrics, handle, wakeRelay } = this.#options;
-    const charged = isRepeated ? await this.#charge(subject, through) : undefined;
     let event: PendingEvent | undefined;
     let hasRecorded = false;
     try {

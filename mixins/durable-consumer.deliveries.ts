@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { Slots } from "../lib/slots.ts";
 import { pause } from "../lib/waiting.ts";
 import { DONE, type Notice, type Verdict } from "./durable-consumer.source.ts";
 
@@ -112,33 +113,5 @@ export class Deliveries {
         return { kind: "later", retryInMs: UNAVAILABLE_MS };
       }
     });
-  }
-}
-
-/** Lets only so many pieces of work run at the same time, the others in the order in which they came. */
-class Slots {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  /** Lets in all that wait, and whatever comes. */
-  open(): void {
-    this.#free = Infinity;
-    for (const enter of this.#waiting.splice(0)) enter();
-  }
-
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const enter = this.#waiting.shift();
-      if (enter) enter();
-      else this.#free += 1;
-    }
   }
 }

@@ -143,6 +143,8 @@ export class LogSource implements EventSource {
 
   async #settle(notice: Notice): Promise<void> {
     const { isDone, retryInMs } = await this.#handle(notice);
+    // This process has survived it.
+    notice.isRepeated = false;
     if (isDone) this.#outstanding.delete(notice);
     else if (!this.#stopping.signal.aborted) {
       this.#outstanding.set(

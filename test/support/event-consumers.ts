@@ -89,6 +89,10 @@ export class EventConsumers {
     return consumers;
   }
 
+  get databaseUrl(): string {
+    return this.#database.url;
+  }
+
   async createStream(): Promise<void> {
     const manager = await this.#link?.jetstreamManager();
     await manager?.streams.add({ name: "EVENTS", subjects: ["events.>"] });
@@ -174,7 +178,11 @@ export class EventConsumers {
 
   async #publish(event: LoggedEvent, messageId: string): Promise<void> {
     const subject = `events.${event.type}.${event.subject}`;
-    await this.#link?.jetstream().publish(subject, JSON.stringify(toCloudEvent(event)), { msgID: messageId });
+    const payload = JSON.stringify(toCloudEvent(event));
+    // Again and again, as the relay does while NATS is away.
+    const publish = () =>
+      this.#link?.jetstream().publish(subject, payload, { msgID: messageId, timeout: 500 });
+    if (this.#link) await waitFor(publish, { description: "the event to be published", timeoutMs: 15_000 });
   }
 }
 
