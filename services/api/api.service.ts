@@ -64,7 +64,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
 
   const aliasesOf = ({ broker, verifier }: ApiService): Record<string, Handler> => {
     const aliases: Record<string, Handler> = healthHandlers({
-      check: () => checkHealth(broker, monitors),
+      check: () => checkHealth(broker, monitors, verifier),
       isDraining: () => node.isStopping(),
       log,
     });

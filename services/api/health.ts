@@ -18,14 +18,19 @@ export interface Health {
 /** Long enough for a busy node, short enough for readiness to be false within 3 s of a loss. */
 const TIMEOUT_MS = 1000;
 
-/** Asks the services behind the gateway, and looks at its own dependencies. */
+/**
+ * Asks the services behind the gateway, and looks at its own dependencies.
+ *
+ * @param verifier a gateway that has never heard of the auth service can let nobody in
+ */
 export async function checkHealth(
   broker: ServiceBroker,
   monitors: ReadonlyMap<string, DependencyMonitor>,
+  verifier: { readonly isReady: boolean },
 ): Promise<Health> {
   const services = await Promise.all([checkService(broker, "users"), checkService(broker, "auth")]);
   const dependencies = joinReports([...services, healthOf(monitors)]);
-  return { status: overallStatus(dependencies), dependencies };
+  return { status: verifier.isReady ? overallStatus(dependencies) : "down", dependencies };
 }
 
 /** The status of a service, and what one of its nodes says of its own dependencies. */

@@ -36,6 +36,11 @@ export class SessionWatch {
     this.#parts = parts;
   }
 
+  /** Whether what had ended before this was started is known. */
+  get areKnown(): boolean {
+    return this.#since !== undefined;
+  }
+
   hasEnded(sessionId: string): boolean {
     return this.#ended.has(sessionId);
   }
@@ -71,7 +76,7 @@ export class SessionWatch {
 
   /** Settles when what had ended before is known. @throws SERVICE_UNAVAILABLE and the like */
   async untilKnown(): Promise<void> {
-    if (this.#since === undefined) await this.#ask();
+    if (!this.areKnown) await this.#ask();
   }
 
   #ask(): Promise<void> {

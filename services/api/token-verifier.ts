@@ -59,6 +59,11 @@ export class TokenVerifier {
     });
   }
 
+  /** Whether keys and ended sessions have been known once. */
+  get isReady(): boolean {
+    return this.#sessions.areKnown;
+  }
+
   /** Settles after a first look at keys and ended sessions; where that fails, it is tried again when it is needed. */
   start(): Promise<void> {
     return this.#sessions.start();

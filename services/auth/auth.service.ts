@@ -18,6 +18,7 @@ import * as contract from "./auth.contract.ts";
 import { accountSuspended, invalidCredentials, invalidRefreshToken, notAUser } from "./auth.errors.ts";
 import { CredentialsRepository } from "./credentials.repository.ts";
 import { FirstAdmin } from "./first-admin.ts";
+import { deleteLeftovers } from "./leftovers.ts";
 import { hashOf } from "./opaque-tokens.ts";
 import { isOutdated } from "./password-hash.ts";
 import { PasswordHasher } from "./password-hasher.ts";
@@ -25,7 +26,6 @@ import { requireUncommon } from "./password-rules.ts";
 import { Sessions } from "./sessions.ts";
 import { SessionsRepository } from "./sessions.repository.ts";
 import { SigningKeys } from "./signing-keys.ts";
-import { deleteLeftovers } from "./leftovers.ts";
 
 /*
  * Owns what users and backends log in with: passwords, sessions, the keys of access tokens, API keys. An access token

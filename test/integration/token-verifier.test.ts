@@ -13,7 +13,9 @@ import {
 import { capturingLogger } from "../support/capturing-logger.ts";
 import { signedToken } from "../support/forge.ts";
 import { FORGED_TOKENS } from "../support/forged-tokens.ts";
+import { RestClient } from "../support/rest-client.ts";
 import { silentLogger } from "../support/silent-logger.ts";
+import { portOf } from "../support/test-gateway.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -144,6 +146,26 @@ test("without the auth service nothing is accepted or refused before ended sessi
     await waitFor(() => verifier.verifyToken(tokens.accessToken), { description: "auth to be there" });
     verifier.stop();
   } finally {
+    await own.stop();
+  }
+});
+
+test("a gateway is not ready before it has heard of the auth service, and stays so without it", async () => {
+  const own = await startTestNodes();
+  let client: RestClient | undefined;
+  try {
+    await own.start({ SERVICES: "users" });
+    const gateway = await own.start({ SERVICES: "api" });
+    client = new RestClient(`http://127.0.0.1:${portOf(gateway.broker)}`);
+    const status = async () => (await client?.get("/health/ready"))?.status;
+    expect(await status()).toBe(503);
+
+    const authNode = await own.start({ SERVICES: "auth" });
+    await waitFor(async () => (await status()) === 200, { description: "the gateway to be ready" });
+    await authNode.stop();
+    expect(await status()).toBe(200);
+  } finally {
+    client?.close();
     await own.stop();
   }
 });
