@@ -49,7 +49,7 @@ const STAGES: readonly Stage[] = [
     timeoutMs: 2 * MINUTE_MS,
   },
   jestStage("unit", 2 * MINUTE_MS),
-  jestStage("contract", 3 * MINUTE_MS),
+  jestStage("contract", 5 * MINUTE_MS),
   jestStage("integration", 5 * MINUTE_MS),
   // One file at a time: they start many processes and measure how long faults last.
   jestStage("e2e", 6 * MINUTE_MS, 1),
