@@ -224,3 +224,27 @@ describe.each([
     await waitFor(async () => (await read(b, key)) === "new", { description: "the other node to drop it" });
   });
 });
+
+describe("the cacher that keeps nothing", () => {
+  test("has every call answered by the action, and fails none of its own", async () => {
+    const source = new CachedValues();
+    const broker = createTestBroker({ CACHE: "none", REDIS_URL: redis.url });
+    broker.createService(source.service());
+    await broker.start();
+    try {
+      const cacher = await cacherOf(broker, { levels: [] });
+      for (const value of [1, null, { a: 1 }]) {
+        source.fallback = value;
+        await expect(broker.call("values.get", { key: "key" })).resolves.toEqual(value);
+      }
+      await cacher.set("key", 1);
+      await expect(cacher.get("key")).resolves.toBeUndefined();
+      await cacher.del("key");
+      await cacher.clean();
+      await changeCache(broker, ["key"]);
+      expect(source.missesOf("key")).toBe(3);
+    } finally {
+      await broker.stop();
+    }
+  });
+});

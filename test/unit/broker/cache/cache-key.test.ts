@@ -1,8 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 
-import { cacheKey } from "../../../broker/cache/cache-key.ts";
-import { canonicalJson } from "../../../lib/canonical-json.ts";
+import { cacheKey } from "../../../../broker/cache/cache-key.ts";
+import { canonicalJson } from "../../../../lib/canonical-json.ts";
 
 describe("a cache key", () => {
   test.each([
