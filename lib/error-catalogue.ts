@@ -130,7 +130,8 @@ export const ERROR_CATALOGUE = {
     status: 406,
     title: "No acceptable representation",
     retryable: false,
-    description: "`Accept` allows neither `application/json` nor `application/xml`. Nothing was executed.",
+    description:
+      "`Accept` allows neither `application/json` nor `application/xml` or, for a stream, not `text/event-stream`. Nothing was executed.",
   },
   // Not REQUEST_TIMEOUT: that is Moleculer's type for a call that was not answered in time.
   REQUEST_TOO_SLOW: {

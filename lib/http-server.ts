@@ -61,10 +61,19 @@ export async function listen(
 /**
  * Stops a server without losing a request: it goes on answering for `drainDelayMs`, in which load balancers learn
  * that it is leaving, then takes no new connection and lets the requests under way finish.
+ *
+ * @param endOpenAnswers ends those that have no end of their own. Only after the delay: their clients come back at once,
+ *   and then must not come back here
  */
-export async function drain(server: Server, drainDelayMs: number, deadlineMs: number): Promise<void> {
+export async function drain(
+  server: Server,
+  drainDelayMs: number,
+  deadlineMs: number,
+  endOpenAnswers?: () => void,
+): Promise<void> {
   if (!server.listening) return;
   await delay(drainDelayMs);
+  endOpenAnswers?.();
   // One stalled upload would keep the server open for as long as its client likes.
   const timer = setTimeout(() => server.closeAllConnections(), deadlineMs);
   await closeServer(server);

@@ -15,10 +15,11 @@ import { externalIssuerOf } from "./external-tokens.ts";
 import { ANONYMOUS, Guard } from "./guard.ts";
 import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
+import { createEventAnswers, type EventAnswers } from "./event-answers.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { readRequestId } from "./request-parameters.ts";
 import { sendProblem } from "./respond.ts";
-import { restHandler, type GatewayRequest } from "./rest-handler.ts";
+import { restHandler, type GatewayRequest, type RestHandlerParts } from "./rest-handler.ts";
 import { REST_ROUTES, routesByPath } from "./routes.ts";
 import { securityHeaders } from "./security-headers.ts";
 import { TokenVerifier } from "./token-verifier.ts";
@@ -41,6 +42,7 @@ interface Methods {
 
 interface Variables {
   server: Server;
+  eventAnswers: EventAnswers;
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   addRoute(route: object): void;
   verifier: TokenVerifier;
@@ -62,16 +64,13 @@ const UNGUARDED = {
 export function createApiService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
   const { config, log, monitors } = node;
 
-  const aliasesOf = ({ broker, verifier }: ApiService): Record<string, Handler> => {
+  const aliasesOf = (parts: RestHandlerParts, verifier: TokenVerifier): Record<string, Handler> => {
     const aliases: Record<string, Handler> = healthHandlers({
-      check: () => checkHealth(broker, monitors, verifier),
+      check: () => checkHealth(parts.broker, monitors, verifier),
       isDraining: () => node.isStopping(),
       log,
     });
     requireAccessEntries([...REST_ROUTES, ...Object.keys(aliases).map((path) => ({ path }))]);
-    const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
-    const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
-    const parts = { broker, guard, limits, log };
     for (const [path, routes] of routesByPath(REST_ROUTES)) aliases[path] = restHandler(routes, parts);
     return aliases;
   };
@@ -114,6 +113,11 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
           this.verifier.endSessions(ctx.params.sessionIds);
         },
       },
+      "events-appended": {
+        handler(this: ApiService, ctx: Context<{ sequence: number }>) {
+          this.eventAnswers.announce(ctx.params.sequence);
+        },
+      },
     },
 
     methods: {
@@ -133,6 +137,11 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
 
     created() {
       this.verifier = new TokenVerifier({ broker: this.broker, log, external: externalIssuerOf(config) });
+      const { broker, verifier } = this;
+      const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
+      const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
+      this.eventAnswers = createEventAnswers({ broker, guard, log });
+      const parts = { broker, guard, limits, events: this.eventAnswers, log };
       // Ours reports what goes wrong while listening; moleculer-web's exits the process on the spot.
       this.server.removeAllListeners("error");
       this.addRoute({
@@ -147,7 +156,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
           ifAsked("accept-encoding", compression() as Middleware),
         ],
         aliases: Object.fromEntries(
-          Object.entries(aliasesOf(this)).map(([path, handler]) => [`* ${path}`, handler]),
+          Object.entries(aliasesOf(parts, verifier)).map(([path, handler]) => [`* ${path}`, handler]),
         ),
       });
     },
@@ -162,7 +171,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     async stopped() {
       const { DRAIN_DELAY_MS: drainMs, STOP_DEADLINE_MS: stopMs } = config;
       // A client that never ends its upload may use half of the time: the other services need some too.
-      await drain(this.server, drainMs, stopMs / 2 - drainMs);
+      await drain(this.server, drainMs, stopMs / 2 - drainMs, () => this.eventAnswers.close());
       this.verifier.stop();
     },
   };

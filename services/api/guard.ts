@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { appError, hasType } from "../../broker/errors.ts";
 import { accessOf, refusalOf, type AccessRule } from "../../lib/access.ts";
 import type { ActionName } from "../../lib/contracts.ts";
@@ -61,21 +61,31 @@ export class Guard {
     throw appError(refusal, { detail: `The API key lacks the scope '${rule.scope}'.` });
   }
 
+  /**
+   * Whether the sender of a request that was admitted, and is not over yet, may still do this. While it cannot be known,
+   * it is so.
+   */
+  async stillAdmits(request: IncomingMessage, action: ActionName): Promise<boolean> {
+    try {
+      const principal = await this.#verify(request.headers);
+      return refusalOf(accessOf(action), principal, {}, this.#parts) === undefined;
+    } catch (error) {
+      return !hasType(error, "INVALID_TOKEN") && !hasType(error, "ACCOUNT_SUSPENDED");
+    }
+  }
+
   async #authenticate(
     request: IncomingMessage,
     response: ServerResponse,
     rule: AccessRule,
   ): Promise<Principal> {
     const { authorization, "x-api-key": apiKey } = request.headers;
-    if (authorization === undefined && apiKey === undefined) return ANONYMOUS;
     if (authorization !== undefined && apiKey !== undefined) {
       challenge(response, "invalid_request");
       throw appError("AMBIGUOUS_CREDENTIALS");
     }
     try {
-      return await (authorization === undefined
-        ? this.#parts.verifier.verifyApiKey(String(apiKey))
-        : this.#verifyBearer(authorization));
+      return await this.#verify(request.headers);
     } catch (error) {
       if (!hasType(error, "INVALID_TOKEN")) throw error;
       // Where none are needed, a client may send an expired token along: it refreshes it, or logs out.
@@ -84,6 +94,11 @@ export class Guard {
       challenge(response, "invalid_token");
       throw error;
     }
+  }
+
+  async #verify({ authorization, "x-api-key": apiKey }: IncomingHttpHeaders): Promise<Principal> {
+    if (authorization !== undefined) return this.#verifyBearer(authorization);
+    return apiKey === undefined ? ANONYMOUS : this.#parts.verifier.verifyApiKey(String(apiKey));
   }
 
   async #verifyBearer(authorization: string): Promise<Principal> {

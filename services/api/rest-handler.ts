@@ -6,6 +6,7 @@ import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
 import type { PrincipalMeta } from "../../lib/principal.ts";
+import type { EventAnswers } from "./event-answers.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
 import type { Guard } from "./guard.ts";
 import type { RateLimits } from "./rate-limits.ts";
@@ -28,18 +29,20 @@ interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
   $isReplay?: boolean;
 }
 
-interface RestHandlerParts {
+/** What the handlers of all paths share. */
+export interface RestHandlerParts {
   broker: ServiceBroker;
   guard: Guard;
   /** Undefined: none. */
   limits: RateLimits | undefined;
+  events: EventAnswers;
   log: Logger;
 }
 
 /** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
 export function restHandler(
   routes: ReadonlyMap<Method, RestRoute>,
-  { broker, guard, limits, log }: RestHandlerParts,
+  { broker, guard, limits, events, log }: RestHandlerParts,
 ) {
   const allowed = allowedMethods(routes);
 
@@ -62,6 +65,10 @@ export function restHandler(
       const subject = request.$params.params;
       const principal = await guard.admit(request, response, { action, isRead, params: subject });
       request.$ctx.meta.principal = principal;
+      if (route.answer) {
+        await events[route.answer](request, response);
+        return;
+      }
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
       const params = await readParameters(route, request);

@@ -14,6 +14,8 @@ export type RestRoute = {
     action: Name;
     /** Status of success. */
     status: 200 | 201 | 204;
+    /** The request takes more than one call and one result. The action says who may. */
+    answer?: "feed" | "stream";
     /** What the body is, if it has one: a resource has an ETag, a page has links. Also the root element in XML. */
     representation?: { kind: "resource" | "page" | "plain"; xmlRoot: string };
     /** How the answer may be cached, if not by the client alone and only to be checked again. */

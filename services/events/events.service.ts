@@ -35,7 +35,7 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
 
     actions: {
       list: {
-        visibility: "public",
+        visibility: "published",
         params: contract.listEventsParams,
         handler(ctx: Context<contract.ListEvents>): Promise<ActionResult<"events.list">> {
           return readEventPage(database, ctx.params);

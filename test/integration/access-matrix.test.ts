@@ -44,6 +44,7 @@ interface Row {
   readonly may: readonly ("owner" | "other user" | "admin" | "all")[];
   /** Which scope lets an API key in; "any" of them may. */
   readonly scope?: Scope | "any";
+  readonly query?: string;
   readonly body?: () => object;
   /** What the route is about before each request. */
   readonly target?: "user" | "suspended user" | "deleted user" | "API key";
@@ -151,7 +152,19 @@ const OWN_ROWS: Row[] = [
   "/health-check/readiness",
 ].map((path) => ({ route: `GET ${path}`, admitted: "200", may: ["all"] }));
 
-const ROWS = [...USER_ROWS, ...AUTH_ROWS, ...CACHE_ROWS, ...OWN_ROWS];
+const EVENT_ROWS: Row[] = [
+  { route: "GET /api/v1/events", admitted: "200", may: ["admin"], scope: "events:read" },
+  {
+    route: "GET /api/v1/events/stream",
+    // One that is opened does not end.
+    query: "?after=nonsense",
+    admitted: "400 VALIDATION_FAILED",
+    may: ["admin"],
+    scope: "events:read",
+  },
+];
+
+const ROWS = [...USER_ROWS, ...EVENT_ROWS, ...AUTH_ROWS, ...CACHE_ROWS, ...OWN_ROWS];
 
 let nodes: TestNodes;
 /** Has no services; its calls are made by a service principal. */
@@ -267,7 +280,7 @@ async function outcomesOf(row: Row, isWarm: boolean): Promise<Record<string, str
   for (const caller of CALLERS) {
     const { targetId, ownerId } = await prepare(row);
     const credential = await credentialOf(caller, row, ownerId);
-    const route = row.route.replace(":id", targetId);
+    const route = row.route.replace(":id", targetId) + (row.query ?? "");
     if (isWarm) await sendAs(fixed.admin, route, row.body?.());
     outcomes[caller] = await sendAs(credential, route, row.body?.());
   }

@@ -25,6 +25,8 @@ export interface Cluster {
   readonly client: RestClient;
   /** Starts one more node of users; the gateway sends calls to it from now on. */
   addUsersNode(env?: Record<string, string>): Promise<Rollcall>;
+  /** Starts a node of events, of which there is none in the beginning. */
+  addEventsNode(): Promise<Rollcall>;
   /** Starts one more gateway. */
   addGateway(env?: Record<string, string>): Promise<Rollcall>;
   stop(): Promise<void>;
@@ -63,15 +65,13 @@ export async function startCluster(settings: Record<string, string> = {}, admin 
     await migrate(postgres.url);
     const addGateway: Cluster["addGateway"] = (env) => start({ SERVICES: "api", ...env });
     const gateway = await addGateway();
-    const addUsersNode: Cluster["addUsersNode"] = async (env) => {
-      const id = `users-${nodes.length}`;
-      const node = await start({ SERVICES: "users", NODE_ID: id, ...env });
-      await waitFor(() => gateway.log.some(({ msg }) => msg === `Node '${id}' connected.`), {
-        description: `the gateway to know ${id}`,
-      });
+    const addNode = async (service: string, env?: Record<string, string>): Promise<Rollcall> => {
+      const id = `${service}-${nodes.length}`;
+      const node = await start({ SERVICES: service, NODE_ID: id, ...env });
+      await untilConnected(gateway, id);
       return node;
     };
-    const users = await addUsersNode();
+    const users = await addNode("users");
     await start({ SERVICES: "auth", NODE_ID: "auth" });
     await untilReady(gateway.url);
     const token = await logIn(gateway.url, admin);
@@ -86,7 +86,8 @@ export async function startCluster(settings: Record<string, string> = {}, admin 
       url: gateway.url,
       token,
       client,
-      addUsersNode,
+      addUsersNode: (env) => addNode("users", env),
+      addEventsNode: () => addNode("events"),
       addGateway,
       stop: async () => {
         client.close();
@@ -97,6 +98,12 @@ export async function startCluster(settings: Record<string, string> = {}, admin 
     await stop();
     throw error;
   }
+}
+
+function untilConnected(gateway: Rollcall, nodeId: string): Promise<unknown> {
+  return waitFor(() => gateway.log.some(({ msg }) => msg === `Node '${nodeId}' connected.`), {
+    description: `the gateway to know ${nodeId}`,
+  });
 }
 
 async function migrate(databaseUrl: string): Promise<void> {

@@ -129,6 +129,26 @@ describe("a principal that may not", () => {
   });
 });
 
+describe("a request that was admitted", () => {
+  const stillAdmits = (headers: IncomingHttpHeaders, action: ActionName): Promise<boolean> => {
+    const request = new IncomingMessage(new Socket());
+    Object.assign(request.headers, headers);
+    return guard.stillAdmits(request, action);
+  };
+
+  test.each<[string, boolean, IncomingHttpHeaders, ActionName]>([
+    ["with a token that is valid", true, { authorization: "Bearer a.b.c" }, "auth.me"],
+    ["with an API key that is valid", true, { "x-api-key": "rk_1_2" }, "users.list"],
+    ["with a token that no longer is", false, { authorization: "Bearer d.e.f" }, "auth.me"],
+    ["with an API key that was revoked", false, { "x-api-key": "rk_3_4" }, "users.list"],
+    ["with an API key that has lost the scope", false, { "x-api-key": "rk_1_2" }, "events.list"],
+    ["with a token of who has lost the right", false, { authorization: "Bearer a.b.c" }, "events.list"],
+    ["while nobody can say whether its token is valid", true, { authorization: "Bearer away" }, "auth.me"],
+  ])("%s: still is, or is not, %s", async (_, isAdmitted, headers, action) => {
+    expect(await stillAdmits(headers, action)).toBe(isAdmitted);
+  });
+});
+
 describe("an address that sends wrong credentials", () => {
   test("may do so for a while only, and is still served with right ones", async () => {
     const limits = new RateLimits(loadConfig({ RATE_LIMIT_WRONG_CREDENTIALS: "2/60s" }), undefined);

@@ -11,6 +11,9 @@ const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: route.path.replace("
 
 let gateway: TestGateway;
 
+/** The others are more than one call and its result, and have tests of their own. */
+const isOneCall = ({ answer }: (typeof ROUTES)[number]): boolean => answer === undefined;
+
 beforeAll(async () => {
   const results = ROUTES.map(({ action, representation }): [string, unknown] => {
     // The gateway itself needs it, to know who is asking.
@@ -28,11 +31,14 @@ beforeEach(() => {
 afterAll(() => gateway.stop());
 
 describe("a route", () => {
-  test.each(ROUTES)("$method $path is $action", async ({ method, url, action, status, consumes, path }) => {
-    const response = await gateway.client.request(method, url, { ...(consumes && { body: {} }) });
-    expect(response.status).toBe(status);
-    expect(gateway.calls).toMatchObject([{ action, params: path.includes(":id") ? { id: ID } : {} }]);
-  });
+  test.each(ROUTES.filter(isOneCall))(
+    "$method $path is $action",
+    async ({ method, url, action, status, consumes, path }) => {
+      const response = await gateway.client.request(method, url, { ...(consumes && { body: {} }) });
+      expect(response.status).toBe(status);
+      expect(gateway.calls).toMatchObject([{ action, params: path.includes(":id") ? { id: ID } : {} }]);
+    },
+  );
 
   test("is there once for a method and a path", () => {
     const names = REST_ROUTES.map(({ method, path }) => `${method} ${path}`);

@@ -1,0 +1,80 @@
+import type { ServerResponse } from "node:http";
+import type { ServiceBroker } from "moleculer";
+import type { Logger } from "pino";
+import { call } from "../../lib/contracts.ts";
+import type { EventPage, ListEvents } from "../events/events.contract.ts";
+import { EventHub } from "./event-hub.ts";
+import { readFeedQuery } from "./event-query.ts";
+import { EventStreams, type StreamTiming } from "./event-streams.ts";
+import { EventWaits } from "./event-waits.ts";
+import type { Guard } from "./guard.ts";
+import { negotiate } from "./representation.ts";
+import { sendBody } from "./respond.ts";
+import type { GatewayRequest } from "./rest-handler.ts";
+
+/** Answers a request on its own, beyond one call and one result. */
+export type Answer = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
+
+/** How a gateway answers requests about the event log. */
+export interface EventAnswers {
+  /** A page of the log, which the request may wait for. */
+  feed: Answer;
+  /** Events as they come. */
+  stream: Answer;
+  /** The log is said to have grown up to `sequence`. */
+  announce(sequence: number): void;
+  /** Ends all waits and streams. */
+  close(): void;
+}
+
+interface EventAnswersParts {
+  broker: ServiceBroker;
+  guard: Pick<Guard, "stillAdmits">;
+  log: Logger;
+  /** Only tests have others. */
+  timing?: Partial<StreamTiming>;
+}
+
+export function createEventAnswers({ broker, guard, log, timing = {} }: EventAnswersParts): EventAnswers {
+  const readPage = (query: Partial<ListEvents>, request: GatewayRequest): Promise<EventPage> =>
+    call(broker, "events.list", query, { parentCtx: request.$ctx });
+  // In the name of the node: what it finds is for all readers, each of whom was admitted before.
+  const hub = new EventHub({ readPage: (query) => call(broker, "events.list", query), log });
+  const waits = new EventWaits(hub);
+  const isAdmitted = (request: GatewayRequest) => guard.stillAdmits(request, "events.list");
+  const streams = new EventStreams({ hub, readPage, isAdmitted, log, timing });
+
+  const feed: Answer = async (request, response) => {
+    const format = negotiate(request);
+    const query = readFeedQuery(request.originalUrl);
+    const { wait, ...list } = query;
+    let page = await readPage(list, request);
+    if (page.data.length === 0 && wait > 0) {
+      const position = page.nextAfter;
+      const news = await waits.next(query, position, response);
+      page = news ?? (await readPage({ ...list, after: position }, request));
+    }
+    response.appendHeader("Vary", "Accept");
+    response.setHeader("Cache-Control", "no-store");
+    response.setHeader("Link", nextLink(request.originalUrl, page.nextAfter));
+    sendBody(response, 200, page, { format, xmlRoot: "events" });
+  };
+
+  return {
+    feed,
+    stream: (request, response) => streams.open(request, response),
+    announce: (sequence) => hub.announce(sequence),
+    close() {
+      waits.close();
+      streams.close();
+    },
+  };
+}
+
+/** A link to what comes after, with the same filters (RFC 8288). */
+function nextLink(url: string, nextAfter: number): string {
+  const [path = "", query] = url.split("?");
+  const parameters = new URLSearchParams(query);
+  parameters.set("after", String(nextAfter));
+  return `<${path}?${parameters.toString()}>; rel="next"`;
+}
