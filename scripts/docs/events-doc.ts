@@ -37,6 +37,20 @@ ${JSON.stringify(EXAMPLE, null, 2)}
 \`\`\`
 `;
 
+const PARAMETERS = markdownTable(
+  ["parameter", "meaning"],
+  [
+    [
+      "`after`",
+      "A position: what comes after this sequence. Without it, the page begins with the oldest event that is kept.",
+    ],
+    ["`types`", "Only events of these types, separated by commas."],
+    ["`subject`", "Only events about the resource with this id."],
+    ["`limit`", "At most so many, 1 to 1000; 100 by default. A page of large events is shorter."],
+    ["`wait`", "When there is none, wait for one so many seconds, 0 to 30."],
+  ],
+);
+
 const READING = `## What a reader can rely on
 
 - **Order.** \`sequence\` counts all events from 1, without a gap, and never changes. The events of one resource are in the
@@ -47,6 +61,32 @@ const READING = `## What a reader can rely on
   \`id\` and \`version\` in the log, and are deleted from the stream. Who reads them later sees that they were, and then the
   event of the erasure.
 - **New members.** A reader ignores members that it does not know: they may be added at any time.
+
+## Reading
+
+There is one log, and three ways to read it. The first two are for admins and for API keys with the scope
+\`events:read\`.
+
+**The feed**, \`GET /api/v1/events\`, gives a page:
+
+${PARAMETERS}
+
+The answer is \`{ "data": […], "nextAfter": 4711, "lastSequence": 4800 }\`. \`nextAfter\` is the \`after\` of the next request
+(\`Link: rel="next"\` has it as a URL), also when a filter has left all events out: a reader keeps it, not the sequence of
+the last event. When both numbers are the same, the reader is at the end.
+
+**The stream**, \`GET /api/v1/events/stream\`, sends events as they come, as server-sent events with \`after\`, \`types\` and
+\`subject\` as above. Without \`after\` it begins with what comes from now on. \`id\` is the position: a client that comes back
+with it in \`Last-Event-ID\`, as browsers do by themselves, to this gateway or another one, gets each event once, and none
+is missing. Every 15 s there is a comment or, where a filter leaves events out, an \`id\` without event. The server ends a
+stream when it stops, when its client may no longer read it, such as after its access token has expired, and when the
+client takes nothing for 10 s. Clients come back, if need be with a new token.
+
+**A durable consumer** is a service of its own process: see [architecture.md](architecture.md). It is told of events by
+NATS JetStream, stream \`EVENTS\`, subject \`events.<type>.<subject>\`.
+
+Who asks for events that the log no longer has gets 410 \`EVENTS_EXPIRED\`, with the position at which it begins. A position
+beyond the end is refused as well: it means that the log was restored from a backup and is behind its readers.
 
 ## New versions of an event
 
