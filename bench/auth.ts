@@ -1,6 +1,7 @@
 /**
- * `node bench/auth.ts`: what logins cost those who are logged in, and whether the time of a refused login tells who is a
- * user. The figures go on record in `AUTH.md`; with options they are only printed:
+ * `node bench/auth.ts`: what it costs that requests are authenticated and counted against limits, what logins cost those
+ * who are logged in, and whether the time of a refused login tells who is a user. The figures go on record in `AUTH.md`;
+ * with options they are only printed:
  *
  *     node bench/auth.ts --rounds 1 --seconds 5 --logins 100
  */
@@ -8,16 +9,20 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { runLoadGenerator } from "./measure.ts";
+import { compareRollcalls, readCases, renderComparison, verdict } from "./comparison.ts";
+import { runLoadGenerator, type Measurement } from "./measure.ts";
 import type { LoadResult } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { sampleIds, seedUsers } from "./seed.ts";
 import { startServers } from "./servers.ts";
 import { ADMIN, startRollcall, type Side } from "./sides.ts";
+import { faultsOf } from "./summary.ts";
 
 const USERS = 10_000;
 const READ_CONNECTIONS = 10;
 const LOGIN_CLIENTS = 8;
+/** Least share of the throughput without authentication and limits. */
+const SPEED_TARGET = 0.85;
 /** Most times over that the p99 of reads may be while others log in. */
 const TARGET_FACTOR = 2;
 /** Most by which the median of refused logins may differ. */
@@ -46,6 +51,38 @@ const servers = await startServers();
 try {
   const machine = await describeMachine(servers, USERS);
   await seedUsers(servers.database, USERS);
+  const guarded = await measureGuards();
+  const { measured, refused } = await measureLogins();
+  const faults = guarded.flatMap(faultsOf);
+  const figures = [
+    machine.join("\n"),
+    "## Requests that are authenticated by an access token and counted against limits",
+    renderComparison("both", guarded, SPEED_TARGET),
+    renderRounds(measured),
+    renderRefusals(refused),
+    ...faults.map((fault) => `**INVALID: ${fault}**`),
+  ].join("\n\n");
+  console.log(figures);
+  if (faults.length > 0) process.exitCode = 1;
+  else if (isComplete)
+    await writeFile(join(import.meta.dirname, "AUTH.md"), `# What authentication costs\n\n${figures}\n`);
+} finally {
+  await servers.stop();
+}
+
+async function measureGuards(): Promise<Measurement[]> {
+  const difference = {
+    name: "both",
+    on: { guards: "token-and-limits" },
+    off: { guards: "none" },
+  } as const;
+  const settings = { rounds, secondsPerRun: seconds, report: progress };
+  return compareRollcalls(servers, difference, settings, async (measure) =>
+    measure(await readCases(servers, SPEED_TARGET)),
+  );
+}
+
+async function measureLogins(): Promise<{ measured: Round[]; refused: Refusals }> {
   const side = await startRollcall(servers);
   try {
     const paths = (await sampleIds(servers.database, USERS)).map((id) => `/api/v1/users/${id}`);
@@ -56,16 +93,10 @@ try {
       measured.push(await measureRound(side, paths));
     }
     progress("refused logins, one after another");
-    const refused = await measureRefusals(side);
-    const figures = [machine.join("\n"), renderRounds(measured), renderRefusals(refused)].join("\n\n");
-    console.log(figures);
-    if (isComplete)
-      await writeFile(join(import.meta.dirname, "AUTH.md"), `# What logins cost\n\n${figures}\n`);
+    return { measured, refused: await measureRefusals(side) };
   } finally {
     await side.stop();
   }
-} finally {
-  await servers.stop();
 }
 
 function readUsers(side: Side, paths: string[], forSeconds = seconds): Promise<LoadResult> {
@@ -140,7 +171,7 @@ function renderRounds(measured: readonly Round[]): string {
       "| --- | --- | --- | --- | --- | --- |",
       ...lines,
     ].join("\n"),
-    `Median: ${factor.toFixed(2)} times; target at most ${TARGET_FACTOR}: ${factor <= TARGET_FACTOR ? "met" : "missed"}.`,
+    `Median: ${factor.toFixed(2)} times; target at most ${TARGET_FACTOR}: ${verdict(factor <= TARGET_FACTOR)}.`,
   ].join("\n\n");
 }
 
@@ -150,7 +181,7 @@ function renderRefusals({ wrongPassword, unknownUser }: Refusals): string {
   return [
     "## Refused logins",
     `Median of ${logins}, in turns: a wrong password ${milliseconds(known)} ms, an unknown user ${milliseconds(unknown)} ms.`,
-    `They differ by ${(difference * 100).toFixed(1)} %; target at most ${TARGET_DIFFERENCE * 100} %: ${difference <= TARGET_DIFFERENCE ? "met" : "missed"}.`,
+    `They differ by ${(difference * 100).toFixed(1)} %; target at most ${TARGET_DIFFERENCE * 100} %: ${verdict(difference <= TARGET_DIFFERENCE)}.`,
   ].join("\n\n");
 }
 

@@ -9,16 +9,15 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { startNats } from "../test/support/nats.ts";
 import { freePort } from "../test/support/ports.ts";
-import type { Case } from "./cases.ts";
+import { compareRollcalls, readCases, renderComparison, verdict, whole } from "./comparison.ts";
 import { measureIdleNodes, type IdleNode } from "./idle-nodes.ts";
 import { describeMachine } from "./machine.ts";
-import { measureCases, type Measurement } from "./measure.ts";
-import { sampleIds, seedUsers } from "./seed.ts";
-import { startServers, type Servers } from "./servers.ts";
-import { startRollcall, type MetricsPorts, type Side } from "./sides.ts";
-import { faultsOf, summarize } from "./summary.ts";
+import type { Measurement } from "./measure.ts";
+import { seedUsers } from "./seed.ts";
+import { startServers } from "./servers.ts";
+import type { MetricsPorts } from "./sides.ts";
+import { faultsOf } from "./summary.ts";
 
 /** One series of scrapes of a node. */
 interface Scrapes {
@@ -29,7 +28,6 @@ interface Scrapes {
   slowestMs: number;
 }
 
-const CONNECTIONS = 50;
 const SCRAPES = 50;
 const REQUESTS_BEFORE_SCRAPES = 100_000;
 
@@ -56,11 +54,11 @@ try {
   const machine = await describeMachine(servers, Number(options.users));
   await seedUsers(servers.database, Number(options.users));
   const idle = await measureIdleNodes(servers);
-  const { measurements, scrapes } = await measureLoads(servers);
+  const { measurements, scrapes } = await measureLoads();
   const faults = measurements.flatMap(faultsOf);
   const figures = [
     machine.join("\n"),
-    renderLoads(measurements),
+    renderComparison("metrics", measurements, SPEED_TARGET),
     renderScrapes(scrapes),
     renderIdle(idle),
     ...faults.map((fault) => `**INVALID: ${fault}**`),
@@ -73,50 +71,26 @@ try {
   await servers.stop();
 }
 
-/** "Rollcall" has metrics, "the peer" is Rollcall without. */
-async function measureLoads(shared: Servers): Promise<{ measurements: Measurement[]; scrapes: Scrapes[] }> {
-  // On one NATS server the two would be one system.
-  const otherNats = await startNats();
-  const ports: MetricsPorts = { gateway: await freePort(), users: await freePort() };
-  const [on, off] = await Promise.all([
-    startRollcall(shared, undefined, ports),
-    startRollcall({ ...shared, natsUrl: otherNats.url }),
-  ]);
-  // NATS is counted with neither.
-  const nodesOf = ({ pids }: Side): number[] => pids.filter((pid) => pid !== shared.natsPid);
-  try {
-    const setup = {
-      rollcall: { ...on, name: "with metrics", pids: nodesOf(on) },
-      peer: { ...off, name: "without", pids: nodesOf(off) },
-      database: shared.database,
-      rounds: Number(options.rounds),
-      secondsPerRun: Number(options.seconds),
-      report: progress,
-    };
-    const cases = await prepareCases(shared);
-    const measurements = await measureCases(setup, cases);
-    while ((await requestsOf(ports.gateway)) < REQUESTS_BEFORE_SCRAPES) {
-      await measureCases({ ...setup, peer: on, rounds: 1 }, cases.slice(0, 1));
+async function measureLoads(): Promise<{ measurements: Measurement[]; scrapes: Scrapes[] }> {
+  const metricsPorts: MetricsPorts = { gateway: await freePort(), users: await freePort() };
+  const difference = { name: "metrics", on: { metricsPorts }, off: {} };
+  const settings = {
+    rounds: Number(options.rounds),
+    secondsPerRun: Number(options.seconds),
+    report: progress,
+  };
+  return compareRollcalls(servers, difference, settings, async (measure) => {
+    const cases = await readCases(servers, SPEED_TARGET);
+    const measurements = await measure(cases);
+    while ((await requestsOf(metricsPorts.gateway)) < REQUESTS_BEFORE_SCRAPES) {
+      await measure(cases.slice(0, 1), 1);
     }
-    const scrapes = [await scrapeOften("gateway", ports.gateway), await scrapeOften("users", ports.users)];
+    const scrapes = [
+      await scrapeOften("gateway", metricsPorts.gateway),
+      await scrapeOften("users", metricsPorts.users),
+    ];
     return { measurements, scrapes };
-  } finally {
-    await Promise.all([on.stop(), off.stop()]);
-    await otherNats.stop();
-  }
-}
-
-/** The cheapest request there is, of which metrics are the largest part, and one that goes all the way. */
-async function prepareCases({ database }: Servers): Promise<Case[]> {
-  const paths = (await sampleIds(database, 1000)).map((id) => `/api/v1/users/${id}`);
-  const of = (title: string, headers: Record<string, string>): Case => ({
-    load: "get",
-    title,
-    connections: CONNECTIONS,
-    target: SPEED_TARGET,
-    spec: ({ baseUrl }) => ({ baseUrl, paths, creates: false, headers }),
   });
-  return [of("GET /users/:id, cached", {}), of("GET /users/:id, uncached", { "cache-control": "no-cache" })];
 }
 
 async function scrape(port: number): Promise<string> {
@@ -146,21 +120,6 @@ async function scrapeOften(node: string, port: number): Promise<Scrapes> {
   };
 }
 
-function renderLoads(measurements: Measurement[]): string {
-  const rows = measurements.map(summarize).map(({ measurement, rollcall, peer, speedRatio }) => {
-    const { median, lowest, highest } = speedRatio;
-    const ratio = `${median.toFixed(2)} (${lowest.toFixed(2)}–${highest.toFixed(2)})`;
-    const cpu = `${whole(rollcall.cpuMicrosecondsPerRequest)} / ${whole(peer.cpuMicrosecondsPerRequest)}`;
-    const speeds = `${whole(rollcall.requestsPerSecond)} | ${whole(peer.requestsPerSecond)}`;
-    return `| ${measurement.case.title} | ${speeds} | ${ratio} | ≥ ${SPEED_TARGET}: ${verdict(median >= SPEED_TARGET)} | ${cpu} |`;
-  });
-  return [
-    `| Load, ${CONNECTIONS} connections | With metrics requests/s | Without requests/s | Ratio (rounds) | Target | CPU µs/request with / without |`,
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ...rows,
-  ].join("\n");
-}
-
 function renderScrapes(scrapes: Scrapes[]): string {
   return [
     `| Scrape of | After HTTP requests | Bytes (≤ ${whole(SCRAPE_TARGET_BYTES)}) | Median ms (≤ ${SCRAPE_TARGET_MS}) | Slowest ms of ${SCRAPES} |`,
@@ -183,12 +142,4 @@ function renderIdle(nodes: IdleNode[]): string {
       return `| ${services} | ${hasMetrics ? "on" : "off"} | ${memory} | ${whole(startMs)}: ${verdict(startMs <= START_TARGET_MS)} |`;
     }),
   ].join("\n");
-}
-
-function whole(value: number): string {
-  return Math.round(value).toLocaleString("en");
-}
-
-function verdict(isMet: boolean): string {
-  return isMet ? "met" : "**missed**";
 }

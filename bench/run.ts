@@ -40,7 +40,7 @@ async function measureAll(wanted: Options, shared: Servers): Promise<Measurement
   const { rounds, secondsPerRun, profileDir } = wanted;
   progress("starting Rollcall and the peer");
   const [rollcall, peer] = await Promise.all([
-    startRollcall(shared, profileDir),
+    startRollcall(shared, { profileDir }),
     startPeer(shared, profileDir),
   ]);
   try {

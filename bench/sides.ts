@@ -23,11 +23,14 @@ interface Program {
   /** Names its CPU profile. */
   name: string;
   entry: string;
+  /** Modules that are loaded before it. */
+  imports: readonly string[];
   environment: Record<string, string>;
 }
 
 const ROOT = join(import.meta.dirname, "..");
 const START_TIMEOUT_MS = 30_000;
+const OPEN_TO_ALL = join(import.meta.dirname, "open-to-all.ts");
 /** The admin of Rollcall. */
 export const ADMIN = { email: "admin@example.com", password: "the password of the benchmark" };
 
@@ -37,17 +40,28 @@ export interface MetricsPorts {
   users: number;
 }
 
+export interface RollcallOptions {
+  profileDir?: string | undefined;
+  metricsPorts?: MetricsPorts;
+  /**
+   * What stands between a request and its action. "api-key": every request is authenticated. "token-and-limits": by an
+   * access token, and it is counted, though no limit is reached. "none": anybody may do anything, which only the benchmark
+   * can set up.
+   */
+  guards?: "api-key" | "token-and-limits" | "none";
+}
+
 /**
  * Rollcall as two processes that talk over NATS, which is counted with them: the gateway, and the users service with
- * that of logins. Every request is authenticated by an API key.
+ * that of logins.
  */
 export async function startRollcall(
   servers: Servers,
-  profileDir?: string,
-  metricsPorts?: MetricsPorts,
+  { profileDir, metricsPorts, guards = "api-key" }: RollcallOptions = {},
 ): Promise<Side> {
   const metricsOn = (name: keyof MetricsPorts): Record<string, string> =>
     metricsPorts ? { METRICS_PORT: String(metricsPorts[name]) } : {};
+  const imports = guards === "none" ? [OPEN_TO_ALL] : [];
   const node = {
     DATABASE_URL: servers.databaseUrl,
     NATS_URL: servers.natsUrl,
@@ -58,17 +72,21 @@ export async function startRollcall(
     ADMIN_PASSWORD: ADMIN.password,
     LOG_LEVEL: "warn",
     // The one client of a benchmark sends what no client of the product should.
-    RATE_LIMIT: "off",
+    ...(guards === "token-and-limits"
+      ? { RATE_LIMIT: "on", RATE_LIMIT_READS: "100000000/1m", RATE_LIMIT_WRITES: "100000000/1m" }
+      : { RATE_LIMIT: "off" }),
   };
   const programsOn = (port: string): Program[] => [
     {
       name: "users",
       entry: "bootstrap/start.ts",
+      imports,
       environment: { ...node, ...metricsOn("users"), SERVICES: "users,auth", NODE_ID: "users" },
     },
     {
       name: "gateway",
       entry: "bootstrap/start.ts",
+      imports,
       environment: {
         ...node,
         ...metricsOn("gateway"),
@@ -79,7 +97,8 @@ export async function startRollcall(
       },
     },
   ];
-  const side = await startSide({ name: "Rollcall", profileDir, programsOn, authenticate: makeApiKey });
+  const authenticate = { "api-key": makeApiKey, "token-and-limits": logIn, none: async () => ({}) }[guards];
+  const side = await startSide({ name: "Rollcall", profileDir, programsOn, authenticate });
   return { ...side, pids: [...side.pids, servers.natsPid] };
 }
 
@@ -89,6 +108,7 @@ export function startPeer({ databaseUrl, redisUrl }: Servers, profileDir?: strin
     {
       name: "peer",
       entry: "bench/peers/fastify.ts",
+      imports: [],
       environment: { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl, PORT: port, HOST: "127.0.0.1" },
     },
   ];
@@ -97,13 +117,17 @@ export function startPeer({ databaseUrl, redisUrl }: Servers, profileDir?: strin
 
 /** Logs in as the admin and makes an API key, which is valid for longer than an access token. */
 async function makeApiKey(baseUrl: string): Promise<Record<string, string>> {
-  const { accessToken } = await post<{ accessToken: string }>(`${baseUrl}/api/v1/auth/login`, ADMIN);
   const { key } = await post<{ key: string }>(
     `${baseUrl}/api/v1/auth/api-keys`,
     { name: "benchmark", scopes: ["users:read", "users:write"] },
-    { authorization: `Bearer ${accessToken}` },
+    await logIn(baseUrl),
   );
   return { "x-api-key": key };
+}
+
+async function logIn(baseUrl: string): Promise<Record<string, string>> {
+  const { accessToken } = await post<{ accessToken: string }>(`${baseUrl}/api/v1/auth/login`, ADMIN);
+  return { authorization: `Bearer ${accessToken}` };
 }
 
 async function post<T>(url: string, body: object, headers: Record<string, string> = {}): Promise<T> {
@@ -151,11 +175,15 @@ async function startSide({ name, profileDir, programsOn, authenticate }: SideOpt
   };
 }
 
-function launch({ name, entry, environment }: Program, profileDir: string | undefined): ChildProcess {
+function launch(
+  { name, entry, imports, environment }: Program,
+  profileDir: string | undefined,
+): ChildProcess {
   const profiling = profileDir
     ? ["--cpu-prof", `--cpu-prof-dir=${profileDir}`, `--cpu-prof-name=${name}.cpuprofile`]
     : [];
-  return spawn(process.execPath, [...profiling, join(ROOT, entry)], {
+  const preloading = imports.map((module) => `--import=${module}`);
+  return spawn(process.execPath, [...profiling, ...preloading, join(ROOT, entry)], {
     // Whatever else is in our environment must not configure what is measured.
     env: { ...inherited("PATH", "HOME", "TMPDIR", RUN_VARIABLE), NODE_ENV: "production", ...environment },
     stdio: ["ignore", "inherit", "inherit"],
