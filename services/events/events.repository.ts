@@ -105,7 +105,7 @@ const REPLAY = {
   text: `
     WITH oldest AS (SELECT min(sequence) AS sequence FROM events.log)
     UPDATE events.relay SET published = greatest($1, oldest.sequence) - 1, replays = replays + 1,
-      replay_until = greatest(replay_until, published)
+      replay_until = head
     FROM oldest WHERE oldest.sequence IS NOT NULL AND published >= greatest($1, oldest.sequence)
     RETURNING (relay.published + 1)::float8 AS from, relay.replay_until::float8 AS to,
       pg_notify('events_outbox', '')`,

@@ -57,6 +57,8 @@ class Batch {
   readonly #ended = Promise.withResolvers<Error | undefined>();
   readonly #timer: NodeJS.Timeout;
   #remaining: number;
+  /** Messages that the stream has, and for which something is done afterwards. */
+  #finishing = 0;
 
   constructor(
     connection: NatsConnection,
@@ -68,7 +70,11 @@ class Batch {
     this.#mayPublish = mayPublish;
     this.#isConfirmed = messages.map(() => false);
     this.#remaining = messages.length;
-    const expire = (): void => this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
+    const expire = (): void => {
+      // What is done afterwards has limits of its own, and must not be begun anew for ever.
+      if (this.#finishing > 0) this.#timer.refresh();
+      else this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
+    };
     this.#timer = setTimeout(expire, timeoutMs);
     this.#subscription = connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, answer) => this.#receive(error, answer),
@@ -127,11 +133,15 @@ class Batch {
   }
 
   async #finish(index: number, position: number): Promise<void> {
+    this.#finishing += 1;
     try {
       await this.#messages[index]?.afterwards?.(position);
       this.#confirm(index);
     } catch (error) {
       this.#ended.resolve(error as Error);
+    } finally {
+      this.#finishing -= 1;
+      this.#timer.refresh();
     }
   }
 

@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import pg from "pg";
 
 import type { RunningNode } from "../../bootstrap/running-node.ts";
 import { call } from "../../lib/contracts.ts";
+import type { Statement } from "../../lib/database-connection.ts";
 import { newId } from "../../lib/ids.ts";
+import { replay } from "../../services/events/events.repository.ts";
 import { readStream, sequencesOf, versionsBySubject, type StreamReader } from "../support/event-stream.ts";
 import { metricsPortOf } from "../support/metrics-port.ts";
 import { APPEND_EVENTS, appendEvents, relayState, untilAllPublished } from "../support/outbox-rows.ts";
@@ -225,6 +228,39 @@ describe("a replay", () => {
     expect(after.slice(before.length).map(({ event }) => event)).toEqual(
       before.slice(-3).map(({ event }) => event),
     );
+  });
+
+  test("that comes while events are on their way sends those again too, after the ones before them", async () => {
+    const subject = newId();
+    await appendEvents(nodes, [subject], 3);
+    await wakeRelay();
+    await untilPublished();
+    const { head } = await relayState(nodes);
+    await nodes.sql("UPDATE events.relay SET head = head + 1");
+
+    // The relay has sent the next event, and cannot write down yet that it has.
+    const client = new pg.Client(nodes.databaseUrl);
+    await client.connect();
+    await client.query("BEGIN");
+    await client.query("SELECT FROM events.relay FOR UPDATE");
+    await nodes.sql(
+      `INSERT INTO events.log (sequence, id, type, subject, data, actor, request_id, changed_fields, occurred_at)
+       VALUES ($1, gen_random_uuid(), 'user-updated_v1', $2, '{"version": 4}', 'test', 'test', '{lastName}', now())`,
+      [head + 1, subject],
+    );
+    await wakeRelay();
+    await nodes.untilBlocked(1);
+    const transaction = {
+      query: async (statement: Statement, values: unknown[]) =>
+        (await client.query<never>({ ...statement, values })).rows,
+    };
+    const again = await replay(transaction, head - 2);
+    await client.query("COMMIT");
+    await client.end();
+    await untilPublished();
+
+    expect(again).toEqual({ from: head - 2, to: head + 1 });
+    expect(versionsBySubject(await stream.messages()).get(subject)).toEqual([1, 2, 3, 4, 1, 2, 3, 4]);
   });
 
   test("of what was never published does nothing", async () => {

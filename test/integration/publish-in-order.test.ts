@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { connect, type NatsConnection } from "nats";
+
+import { newId } from "../../lib/ids.ts";
+import { publishInOrder, type OutgoingMessage } from "../../services/events/publish-in-order.ts";
+import { startNats, type TestNats } from "../support/nats.ts";
+
+let nats: TestNats;
+let connection: NatsConnection;
+
+beforeAll(async () => {
+  nats = await startNats({ jetStream: true });
+  connection = await connect({ servers: nats.url });
+  const manager = await connection.jetstreamManager();
+  await manager.streams.add({ name: "TEST", subjects: ["test.>"] });
+});
+
+afterAll(async () => {
+  await connection.close();
+  await nats.stop();
+});
+
+const message = (orderKey: string): OutgoingMessage => ({
+  subject: `test.${orderKey}`,
+  id: newId(),
+  orderKey,
+  payload: Buffer.from("{}"),
+});
+
+describe("what is done after a message", () => {
+  test("may take longer than a confirmation", async () => {
+    const done: string[] = [];
+    const slow = {
+      ...message("a"),
+      async afterwards() {
+        await sleep(1500);
+        done.push("a");
+      },
+    };
+    const result = await publishInOrder(connection, [slow, message("a"), message("b")], {
+      timeoutMs: 500,
+      mayPublish: () => true,
+    });
+    expect(result).toEqual({ confirmed: 3 });
+    expect(done).toEqual(["a"]);
+  });
+
+  test("leaves its message unconfirmed when it fails", async () => {
+    const failing = { ...message("a"), afterwards: () => Promise.reject(new Error("not deleted")) };
+    const result = await publishInOrder(connection, [message("b"), failing, message("a")], {
+      timeoutMs: 10_000,
+      mayPublish: () => true,
+    });
+    expect(result).toMatchObject({ error: { message: "not deleted" } });
+    expect(result.confirmed).toBeLessThan(2);
+  });
+});
