@@ -197,18 +197,20 @@ export function giveUp(
 }
 
 const PURGE_BATCH = 1000;
+const OLDEST = { text: "SELECT min(sequence) AS oldest FROM events.log" };
+// The number is a value of its own: only then does PostgreSQL know that few rows are below it, and not read all of them.
 const PURGE = {
   text: `
     DELETE FROM events.inbox WHERE ctid IN (
-      SELECT ctid FROM events.inbox
-      WHERE consumer = $1 AND sequence < (SELECT min(sequence) FROM events.log) LIMIT $2 FOR UPDATE SKIP LOCKED
+      SELECT ctid FROM events.inbox WHERE consumer = $1 AND sequence < $2 LIMIT $3 FOR UPDATE SKIP LOCKED
     ) RETURNING 1`,
 };
 
 /** Forgets what the log no longer has: it cannot be delivered again. */
 export async function purgeInbox(database: Database, consumer: string): Promise<void> {
+  const [row] = await database.query<{ oldest: string | null }>(OLDEST, []);
   let deleted: number;
   do {
-    deleted = (await database.query(PURGE, [consumer, PURGE_BATCH])).length;
+    deleted = (await database.query(PURGE, [consumer, row?.oldest, PURGE_BATCH])).length;
   } while (deleted === PURGE_BATCH);
 }
