@@ -34,6 +34,9 @@ interface AttemptsOptions {
 const JITTER = 0.2;
 const MAX_MESSAGE_LENGTH = 1000;
 
+/** After this time it is looked whether a newer instance has handled an event whose type this one does not know. */
+export const LEFT_TO_NEWER_MS = 1000;
+
 const PROCESS_ENDED = {
   errorType: "PROCESS_ENDED",
   errorMessage: "The process ended while it handled the event.",
@@ -95,9 +98,10 @@ export class Attempts {
     through: number,
   ): Promise<Step | PendingEvent> {
     const { consumer, types } = this.#options;
-    const next = await findNext(transaction, consumer, types, { subject, through });
+    const next = await findNext(transaction, consumer, { subject, through });
     if (next === "busy") return { kind: "busy" };
     if (!next) return { kind: "done" };
+    if (!types.includes(next.type)) return { kind: "later", retryInMs: LEFT_TO_NEWER_MS };
     return next.waitMs > 0 ? { kind: "later", retryInMs: next.waitMs } : next;
   }
 

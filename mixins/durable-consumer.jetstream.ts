@@ -12,11 +12,14 @@ import type { Logger } from "pino";
 import type { CloudEvent } from "../lib/cloud-event.ts";
 import { EVENT_STREAM } from "../lib/event-stream.ts";
 import { pause } from "../lib/waiting.ts";
-import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts";
+import { LEFT_TO_NEWER_MS } from "./durable-consumer.attempt.ts";
+import { DONE, type EventSource, type Notice, type Verdict } from "./durable-consumer.source.ts";
+import type { Subscription } from "./durable-consumer.subscription.ts";
 
 interface JetStreamSourceOptions {
   consumer: string;
   types: readonly string[];
+  subscription: Subscription;
   /** Events up to this number are not for the consumer. */
   startAfter: number;
   /** Null as long as there is none. */
@@ -115,9 +118,9 @@ export class JetStreamSource implements EventSource {
 
   /** Also for a consumer that was lost with its stream: it begins anew, and what was handled is known by the inbox. */
   async #ensureConsumer(): Promise<Consumer> {
-    const { consumer: name, types } = this.#options;
+    const { consumer: name, subscription } = this.#options;
+    const [type, ...others] = await subscription.types();
     const manager = await this.#manager();
-    const [type, ...others] = types;
     await manager.consumers.add(EVENT_STREAM, {
       durable_name: name,
       deliver_policy: DeliverPolicy.All,
@@ -154,22 +157,35 @@ export class JetStreamSource implements EventSource {
   }
 
   async #settle(message: JsMsg): Promise<void> {
-    const notice = this.#noticeOf(message);
-    if (!notice) return message.ack();
-    const { isDone, retryInMs } = await this.#handle(notice);
+    const notice = this.#read(message);
+    if (!notice || notice.sequence <= this.#options.startAfter) return message.ack();
+    const { isDone, retryInMs } = this.#options.types.includes(notice.type)
+      ? await this.#handle(notice)
+      : await this.#leave(notice);
     if (isDone) message.ack();
     else message.nak(retryInMs);
   }
 
-  /** @returns undefined for a message that is not for the consumer */
-  #noticeOf(message: JsMsg): Notice | undefined {
-    const { types, startAfter, log } = this.#options;
+  /** Leaves an event of a type that this instance does not know to a newer one, if it is for the consumer at all. */
+  async #leave({ type, sequence }: { type: string; sequence: number }): Promise<Verdict> {
+    try {
+      if (!(await this.#options.subscription.includes(type, sequence))) return DONE;
+    } catch (error) {
+      this.#options.log.debug({ err: error }, "the subscription cannot be looked at");
+    }
+    return { isDone: false, retryInMs: LEFT_TO_NEWER_MS };
+  }
+
+  /** @returns undefined for a message that is no event */
+  #read(message: JsMsg): (Notice & { type: string }) | undefined {
     try {
       const { type, subject, sequence } = message.json<CloudEvent>();
-      if (!types.includes(type) || Number(sequence) <= startAfter) return undefined;
-      return { subject, sequence: Number(sequence), isRepeated: message.redelivered };
+      return { type, subject, sequence: Number(sequence), isRepeated: message.redelivered };
     } catch (error) {
-      log.error({ err: error, subject: message.subject }, "a message of the stream is no event");
+      this.#options.log.error(
+        { err: error, subject: message.subject },
+        "a message of the stream is no event",
+      );
       return undefined;
     }
   }

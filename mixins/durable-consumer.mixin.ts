@@ -13,6 +13,7 @@ import { LogSource } from "./durable-consumer.log.ts";
 import { Replays } from "./durable-consumer.replay.ts";
 import type { EventSource } from "./durable-consumer.source.ts";
 import { purgeInbox, register } from "./durable-consumer.store.ts";
+import { Subscription } from "./durable-consumer.subscription.ts";
 import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
 
 export interface DurableConsumerOptions<Type extends DomainEventType, This = Service> {
@@ -166,6 +167,7 @@ class DurableConsumer {
     const startAfter = await register(database, consumer, types, startFrom);
     if (!config.NATS_URL) return new LogSource({ consumer, types, database, log });
     const connection = () => natsConnectionOf(this.#service.broker);
-    return new JetStreamSource({ consumer, types, startAfter, connection, log });
+    const subscription = new Subscription(database, consumer);
+    return new JetStreamSource({ consumer, types, subscription, startAfter, connection, log });
   }
 }

@@ -52,7 +52,7 @@ const NEXT = {
       coalesce(greatest(extract(epoch FROM not_before - clock_timestamp()) * 1000, 0), 0)::float8 AS "waitMs"
     FROM (
       SELECT log.* FROM events.log JOIN events.subscription AS begun ON begun.consumer = $1 AND begun.type = log.type
-      WHERE log.subject = $2 AND log.sequence <= $3 AND log.type = ANY ($4) AND log.sequence > begun.start_after
+      WHERE log.subject = $2 AND log.sequence <= $3 AND log.sequence > begun.start_after
         AND log.sequence >
           coalesce((SELECT max(sequence) FROM events.inbox WHERE consumer = $1 AND subject = $2), 0)
       ORDER BY log.sequence LIMIT 1
@@ -75,21 +75,20 @@ export type PendingEvent = LoggedEvent & {
 };
 
 /**
- * The first event of a subject, up to a number, that the consumer has not handled. The subject is the caller's until
- * the transaction ends.
+ * The first event of a subject, up to a number, that the consumer has not handled, also of a type that only a newer
+ * instance knows. The subject is the caller's until the transaction ends.
  *
  * @returns "busy" while another transaction has the subject, undefined when everything is handled
  */
 export async function findNext(
   transaction: DatabaseTransaction,
   consumer: string,
-  types: readonly string[],
   { subject, through }: { subject: string; through: number },
 ): Promise<PendingEvent | "busy" | undefined> {
   // A statement of its own, sent together: the look must see what was committed before the lock was ours.
   const [[lock], [next]] = await Promise.all([
     transaction.query<{ isOurs: boolean }>(TRY_LOCK, [consumer, subject]),
-    transaction.query<PendingEvent>(NEXT, [consumer, subject, through, types]),
+    transaction.query<PendingEvent>(NEXT, [consumer, subject, through]),
   ]);
   return lock?.isOurs ? next : "busy";
 }
