@@ -1,8 +1,8 @@
 /**
- * `node bench/events.ts`: how fast events leave the outbox. The figures go on record in `EVENTS.md`; with options they
- * are only printed:
+ * `node bench/events.ts`: how soon an event is handled, how fast a backlog leaves the outbox, and what publishing costs
+ * those who write. The figures go on record in `EVENTS.md`; with options they are only printed:
  *
- *     node bench/events.ts --rounds 1 --rows 10000
+ *     node bench/events.ts --rounds 1 --rows 10000 --seconds 3
  *     node bench/events.ts --rounds 1 --profile ./profiles
  */
 import { writeFile } from "node:fs/promises";
@@ -11,12 +11,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { newId } from "../lib/ids.ts";
-import { startRollcall, type Rollcall } from "../test/support/rollcall-process.ts";
+import { verdict, whole } from "./comparison.ts";
+import { measurePublishingCost, type CostRound } from "./event-cost.ts";
+import { measureEventLatency, type EventLatency } from "./event-latency.ts";
+import { startEventNode } from "./event-nodes.ts";
 import { describeMachine } from "./machine.ts";
 import { startServers, type Servers } from "./servers.ts";
 
 const ROWS = 50_000;
 const TARGET_PER_SECOND = 5000;
+const TARGET_P50_MS = 5;
+const TARGET_P99_MS = 50;
+/** Most times over that the median latency of a write may be. */
+const TARGET_COST = 1.1;
 const POLL_MS = 5;
 
 /** Events about so many users: each has several, which must stay in order. */
@@ -45,19 +52,34 @@ const { values: options } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
     rows: { type: "string", default: String(ROWS) },
+    seconds: { type: "string", default: "15" },
     profile: { type: "string" },
   },
 });
 const isComplete = process.argv.length === 2;
 const rows = Number(options.rows);
+const rounds = Number(options.rounds);
+const seconds = Number(options.seconds);
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");
-const servers = await startServers();
+const servers = await startServers({ track_commit_timestamp: "on" });
 try {
   const machine = await describeMachine(servers, 0);
-  const drains = await measureDrains(servers, Number(options.rounds));
-  const figures = [machine.join("\n"), renderDrains(drains)].join("\n\n");
+  const latencies: EventLatency[] = [];
+  for (let round = 1; round <= rounds; round += 1) {
+    progress(`latency, round ${round} of ${rounds}`);
+    latencies.push(await measureEventLatency(servers, seconds));
+  }
+  const drains = await measureDrains(servers);
+  progress("the cost of publishing");
+  const costs = await measurePublishingCost(servers, rounds, seconds);
+  const figures = [
+    machine.join("\n"),
+    renderLatencies(latencies),
+    renderDrains(drains),
+    renderCosts(costs),
+  ].join("\n\n");
   console.log(figures);
   if (isComplete)
     await writeFile(
@@ -68,8 +90,10 @@ try {
   await servers.stop();
 }
 
-async function measureDrains(shared: Servers, rounds: number): Promise<Drain[]> {
-  const node = await startEventsNode(shared);
+async function measureDrains(shared: Servers): Promise<Drain[]> {
+  const profiling: Record<string, string> =
+    options.profile === undefined ? {} : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profile}` };
+  const node = await startEventNode(shared, { services: "events", env: profiling });
   const drains: Drain[] = [];
   try {
     for (let round = 1; round <= rounds; round += 1) {
@@ -80,23 +104,6 @@ async function measureDrains(shared: Servers, rounds: number): Promise<Drain[]> 
     await node.stop();
   }
   return drains;
-}
-
-function startEventsNode({ databaseUrl, natsUrl, redisUrl }: Servers): Promise<Rollcall> {
-  return startRollcall({
-    env: {
-      DATABASE_URL: databaseUrl,
-      NATS_URL: natsUrl,
-      REDIS_URL: redisUrl,
-      SECRET: "a secret of the benchmark, 32 characters or more",
-      SERVICES: "events",
-      LOG_FORMAT: "json",
-      NODE_ENV: "production",
-      ...(options.profile !== undefined && {
-        NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profile}`,
-      }),
-    },
-  });
 }
 
 async function measureDrain({ database }: Servers): Promise<Drain> {
@@ -117,21 +124,58 @@ async function measureDrain({ database }: Servers): Promise<Drain> {
   return { loggedMs: await reached("head"), publishedMs: await reached("published") };
 }
 
+function renderLatencies(latencies: readonly EventLatency[]): string {
+  const lines = latencies.map(
+    ({ events, p50, p99, slowest }) =>
+      `| ${whole(events)} | ${p50.toFixed(2)} | ${p99.toFixed(2)} | ${slowest.toFixed(2)} |`,
+  );
+  const p50 = median(latencies.map((round) => round.p50));
+  const p99 = median(latencies.map((round) => round.p99));
+  return [
+    "## From the commit to the handler of a durable consumer",
+    "200 users a second are created; milliseconds from the commit, before it is flushed, until the handler is called.",
+    ["| events | p50 | p99 | slowest |", "| ---: | ---: | ---: | ---: |", ...lines].join("\n"),
+    `Median p50: ${p50.toFixed(2)}; target at most ${TARGET_P50_MS}: ${verdict(p50 <= TARGET_P50_MS)}. Median p99: ${p99.toFixed(2)}; target at most ${TARGET_P99_MS}: ${verdict(p99 <= TARGET_P99_MS)}.`,
+  ].join("\n\n");
+}
+
 function renderDrains(drains: readonly Drain[]): string {
-  const perSecond = (ms: number): string => Math.round((rows / ms) * 1000).toLocaleString("en");
+  const perSecond = (ms: number): string => whole((rows / ms) * 1000);
   const lines = drains.map(
     ({ loggedMs, publishedMs }, index) =>
       `| ${index + 1} | ${perSecond(loggedMs)} | ${perSecond(publishedMs)} |`,
   );
-  const median =
-    drains.map(({ publishedMs }) => publishedMs).toSorted((a, b) => a - b)[drains.length >> 1] ?? Infinity;
-  const verdict = (rows / median) * 1000 >= TARGET_PER_SECOND ? "met" : "missed";
+  const publishedMs = median(drains.map((drain) => drain.publishedMs));
   return [
-    `## A backlog of ${rows.toLocaleString("en")} events`,
+    `## A backlog of ${whole(rows)} events`,
     `One relay; from the commit until the last event is in the log, and until the stream has confirmed it.`,
-    ["| backlog | moved to the log, events/s | published, events/s |", "| --- | --- | --- |", ...lines].join(
-      "\n",
-    ),
-    `Median published: ${perSecond(median)} events/s; target ${TARGET_PER_SECOND.toLocaleString("en")}: ${verdict}.`,
+    [
+      "| backlog | moved to the log, events/s | published, events/s |",
+      "| ---: | ---: | ---: |",
+      ...lines,
+    ].join("\n"),
+    `Median published: ${perSecond(publishedMs)} events/s; target ${whole(TARGET_PER_SECOND)}: ${verdict((rows / publishedMs) * 1000 >= TARGET_PER_SECOND)}.`,
   ].join("\n\n");
+}
+
+function renderCosts(costs: readonly CostRound[]): string {
+  const lines = costs.map(
+    ({ published, unpublished }) =>
+      `| ${published.p50.toFixed(2)} | ${unpublished.p50.toFixed(2)} | ${(published.p50 / unpublished.p50).toFixed(2)} | ${published.p99.toFixed(2)} | ${unpublished.p99.toFixed(2)} |`,
+  );
+  const cost = median(costs.map(({ published, unpublished }) => published.p50 / unpublished.p50));
+  return [
+    "## What publishing costs those who write",
+    "`POST /users`, 200 a second over 10 connections, with a relay that publishes and without any; milliseconds.",
+    [
+      "| p50 with | p50 without | times | p99 with | p99 without |",
+      "| ---: | ---: | ---: | ---: | ---: |",
+      ...lines,
+    ].join("\n"),
+    `Median: ${cost.toFixed(2)} times; target at most ${TARGET_COST}: ${verdict(cost <= TARGET_COST)}.`,
+  ].join("\n\n");
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

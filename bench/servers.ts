@@ -22,10 +22,14 @@ export interface Servers {
 /** The tests run without durability; figures are only worth something with it. Everything else is PostgreSQL's default. */
 const DURABLE = { fsync: "on", full_page_writes: "on" };
 
-/** Starts PostgreSQL, NATS and Redis on free ports and applies the migrations. */
-export async function startServers(): Promise<Servers> {
+/**
+ * Starts PostgreSQL, NATS and Redis on free ports and applies the migrations.
+ *
+ * @param settings of PostgreSQL, beside its defaults
+ */
+export async function startServers(settings: Readonly<Record<string, string>> = {}): Promise<Servers> {
   const [postgres, nats, redis] = await Promise.all([
-    startPostgres(DURABLE),
+    startPostgres({ ...DURABLE, ...settings }),
     startNats({ jetStream: true }),
     startRedis(),
   ]);

@@ -1,0 +1,101 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { startNode } from "../bootstrap/running-node.ts";
+import { loadConfig } from "../lib/config.ts";
+import { call } from "../lib/contracts.ts";
+import { silentLogger } from "../test/support/silent-logger.ts";
+import { waitFor } from "../test/support/wait-for.ts";
+import { startEventNode } from "./event-nodes.ts";
+import type { Servers } from "./servers.ts";
+
+const EVENTS_PER_SECOND = 200;
+/** Modules are compiled and connections made. Not counted. */
+const WARM_UP_SECONDS = 3;
+
+const TABLE = `
+  CREATE SCHEMA IF NOT EXISTS bench;
+  CREATE TABLE IF NOT EXISTS bench.handled (user_id uuid PRIMARY KEY, handled_at_ms float8 NOT NULL);
+  GRANT ALL ON SCHEMA bench TO rollcall; GRANT ALL ON bench.handled TO rollcall`;
+
+// The time of a commit is taken before it is flushed to disk, which is therefore part of the latency.
+const LATENCIES = `
+  SELECT handled_at_ms - extract(epoch FROM pg_xact_commit_timestamp(users.xmin))::float8 * 1000 AS latency
+  FROM bench.handled JOIN users.users ON users.id = handled.user_id
+  WHERE users.id = ANY ($1) ORDER BY latency`;
+
+/** From the commit of a user until the handler of its event is called. Milliseconds. */
+export interface EventLatency {
+  events: number;
+  p50: number;
+  p99: number;
+  slowest: number;
+}
+
+/**
+ * Creates users at a steady rate, whatever the answers take, while the nodes of users, of the relay and of a consumer
+ * are processes of their own. Needs a PostgreSQL with `track_commit_timestamp`.
+ */
+export async function measureEventLatency(servers: Servers, seconds: number): Promise<EventLatency> {
+  await servers.database.query(TABLE);
+  const nodes = await Promise.all([
+    startEventNode(servers, { services: "users" }),
+    startEventNode(servers, { services: "events" }),
+    startEventNode(servers, { services: "none", program: "../bench/event-consumer.ts" }),
+  ]);
+
+  const writer = await startNode(
+    loadConfig({
+      SERVICES: "none",
+      NODE_ID: "bench-writer",
+      DATABASE_URL: servers.databaseUrl,
+      NATS_URL: servers.natsUrl,
+      SECRET: "a secret of the benchmark, 32 characters or more",
+    }),
+    silentLogger,
+  );
+  try {
+    await writer.broker.waitForServices("users");
+    await createUsers(writer.broker, WARM_UP_SECONDS * EVENTS_PER_SECOND);
+    const ids = await createUsers(writer.broker, seconds * EVENTS_PER_SECOND);
+    const latencies = await readLatencies(servers, ids);
+    return {
+      events: latencies.length,
+      p50: at(latencies, 0.5),
+      p99: at(latencies, 0.99),
+      slowest: at(latencies, 1),
+    };
+  } finally {
+    await writer.stop();
+    await Promise.all(nodes.map((node) => node.stop()));
+  }
+}
+
+async function createUsers(broker: Parameters<typeof call>[0], count: number): Promise<string[]> {
+  const startedAt = performance.now();
+  const created: Promise<{ id: string }>[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const waitMs = startedAt + (index * 1000) / EVENTS_PER_SECOND - performance.now();
+    if (waitMs > 0) await sleep(waitMs);
+    const email = `latency.${randomBytes(8).toString("hex")}@example.com`;
+    created.push(call(broker, "users.create", { email, firstName: "Ngozi", lastName: "Adichie" }));
+  }
+  return (await Promise.all(created)).map(({ id }) => id);
+}
+
+async function readLatencies({ database }: Servers, ids: string[]): Promise<number[]> {
+  let latencies: number[] = [];
+  await waitFor(
+    async () => {
+      const { rows } = await database.query<{ latency: number }>(LATENCIES, [ids]);
+      latencies = rows.map(({ latency }) => latency);
+      return latencies.length === ids.length;
+    },
+    { description: "every event to be handled", timeoutMs: 30_000, intervalMs: 500 },
+  );
+  return latencies;
+}
+
+function at(sorted: readonly number[], fraction: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? Number.NaN;
+}
