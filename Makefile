@@ -45,6 +45,7 @@ bench: install system-packages ## Measure against the peer in bench/peers
 	@$(NODE) bench/metrics.ts
 	@$(NODE) bench/events.ts
 	@$(NODE) bench/auth.ts
+	@$(NODE) bench/cache.ts
 
 format: install ## Format all files
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --write --log-level warn .

@@ -115,6 +115,30 @@ export function startPeer({ databaseUrl, redisUrl }: Servers, profileDir?: strin
   return startSide({ name: "peer", profileDir, programsOn, authenticate: async () => ({}) });
 }
 
+/** A stock Moleculer system of two processes, as its documentation shows it, with its cacher and its metrics. */
+export async function startStockMoleculer({ databaseUrl, natsUrl, redisUrl }: Servers): Promise<Side> {
+  const metricsPorts = [String(await freePort()), String(await freePort())];
+  const programsOn = (port: string): Program[] =>
+    ["users", "gateway"].map((role, index) => ({
+      name: `stock-${role}`,
+      entry: "bench/peers/moleculer.ts",
+      environment: {
+        ROLE: role,
+        PORT: port,
+        METRICS_PORT: metricsPorts[index] ?? "",
+        DATABASE_URL: databaseUrl,
+        NATS_URL: natsUrl,
+        REDIS_URL: redisUrl,
+      },
+    }));
+  return startSide({
+    name: "stock Moleculer",
+    profileDir: undefined,
+    programsOn,
+    authenticate: async () => ({}),
+  });
+}
+
 /** Logs in as the admin and makes an API key, which is valid for longer than an access token. */
 async function makeApiKey(baseUrl: string): Promise<Record<string, string>> {
   const { key } = await post<{ key: string }>(

@@ -29,6 +29,13 @@ export interface LevelSize {
   readonly bytes: number;
 }
 
+/** Gets an answer from behind the cache. */
+export interface Load {
+  (): Promise<unknown>;
+  /** From another node, which has put it into Redis. */
+  isRemote?: boolean;
+}
+
 /** The port of the caches that a node may have. */
 export interface Cache {
   readonly statistics: CacheStatistics;
@@ -37,10 +44,10 @@ export interface Cache {
   peek(key: string): CacheEntry | undefined;
 
   /** What is kept, or else what `load` gives; calls of one key at a time share one `load`. @throws as `load` does */
-  read(key: string, load: () => Promise<unknown>): Promise<Answer>;
+  read(key: string, load: Load): Promise<Answer>;
 
   /** What `load` gives, which is kept then. @throws as `load` does */
-  refresh(key: string, load: () => Promise<unknown>): Promise<Answer>;
+  refresh(key: string, load: Load): Promise<Answer>;
 
   /** Keeps what changes have made, on every node. Settles when no read on this node gives anything older. */
   change(changes: readonly CacheChange[]): Promise<void>;

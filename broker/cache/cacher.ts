@@ -3,7 +3,7 @@ import { isCanonicalId } from "../../lib/ids.ts";
 import { actionMiddleware, type Next } from "../action-middleware.ts";
 import { natsConnectionOf } from "../nats-link.ts";
 import { cacheKey, namespaceOf } from "./cache-key.ts";
-import type { Answer, Cache } from "./cache.ts";
+import type { Answer, Cache, Load } from "./cache.ts";
 import { answerOf, entryOf, type CacheEntry } from "./entry.ts";
 
 /** How the answers of an action are cached. It goes to the other nodes with the action, so it holds no functions. */
@@ -42,7 +42,7 @@ export class Cacher extends Cachers.Base<object> {
       name: "Cacher",
       localAction: actionMiddleware((next, action) => {
         const options = optionsOf(action.cache);
-        return options ? cached({ cache, name: action.name ?? "", options, next }) : next;
+        return options ? cached({ cache, name: action.name ?? "", options, next, isNear: false }) : next;
       }),
       started: async (broker: ServiceBroker) => cache.start(natsConnectionOf(broker)),
     };
@@ -55,7 +55,7 @@ export class Cacher extends Cachers.Base<object> {
       name: "NearCache",
       remoteAction: actionMiddleware((next, action) => {
         const options = optionsOf(action.cache);
-        return options?.near ? cached({ cache, name: action.name ?? "", options, next }) : next;
+        return options?.near ? cached({ cache, name: action.name ?? "", options, next, isNear: true }) : next;
       }),
     };
   }
@@ -124,11 +124,14 @@ interface Cached {
   name: string;
   options: ActionCache;
   next: Next;
+  /** The action is on another node. */
+  isNear: boolean;
 }
 
 const HIT_IN_MEMORY = "hit; detail=memory";
 
-function cached({ cache, name, options, next }: Cached): Next {
+function cached({ cache, name, options, next, isNear }: Cached): Next {
+  const loadFor = (ctx: Context): Load => Object.assign(() => next(ctx), { isRemote: isNear });
   return async (ctx) => {
     const { meta, params } = ctx as Call;
     if (options.id !== undefined && !isCanonicalId(params[options.id])) {
@@ -137,7 +140,7 @@ function cached({ cache, name, options, next }: Cached): Next {
     }
     const key = cacheKey(name, params);
     if (meta.$cache === false) {
-      const { entry } = await cache.refresh(key, () => next(ctx));
+      const { entry } = await cache.refresh(key, loadFor(ctx));
       meta.$cacheStatus = "fwd=request; detail=database";
       return answerOf(entry);
     }
@@ -146,11 +149,10 @@ function cached({ cache, name, options, next }: Cached): Next {
       meta.$cacheStatus = HIT_IN_MEMORY;
       return answerOf(inMemory);
     }
-    const answer = await cache.read(key, () => next(ctx));
+    const answer = await cache.read(key, loadFor(ctx));
     // The node that has the action says where it found the answer.
-    if (answer.source !== "database" || answer.isCollapsed || options.near !== true) {
-      meta.$cacheStatus = statusOf(answer);
-    } else meta.$cacheStatus ??= statusOf(answer);
+    if (isNear && answer.source === "database" && !answer.isCollapsed) meta.$cacheStatus ??= statusOf(answer);
+    else meta.$cacheStatus = statusOf(answer);
     return answerOf(answer.entry);
   };
 }

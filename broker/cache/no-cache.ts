@@ -1,4 +1,4 @@
-import type { Answer, Cache } from "./cache.ts";
+import type { Answer, Cache, Load } from "./cache.ts";
 import { entryOf } from "./entry.ts";
 import { CacheStatistics } from "./statistics.ts";
 
@@ -10,11 +10,11 @@ export class NoCache implements Cache {
     return undefined;
   }
 
-  async read(_key: string, load: () => Promise<unknown>): Promise<Answer> {
+  async read(_key: string, load: Load): Promise<Answer> {
     return { entry: entryOf(await load()), source: "database" };
   }
 
-  refresh(key: string, load: () => Promise<unknown>): Promise<Answer> {
+  refresh(key: string, load: Load): Promise<Answer> {
     return this.read(key, load);
   }
 

@@ -17,6 +17,7 @@ const MAX_UNSETTLED = 10_000;
 const SETTLE_BATCH = 200;
 
 /** What the script answers instead of the version that stays. */
+export const STORED = -1;
 const NO_MEMORY = -2;
 
 interface Scripts {
@@ -50,8 +51,9 @@ export class RedisLevel {
     link.beforeUse((inTime) => this.#settle(inTime));
   }
 
-  get isUsable(): boolean {
-    return this.#link.isUsable;
+  /** Of the process that is connected; empty when none is. */
+  get serverId(): string {
+    return this.#link.serverId;
   }
 
   /** Undefined when Redis does not answer. */
@@ -79,11 +81,11 @@ export class RedisLevel {
   /**
    * Keeps what was read, unless Redis has something newer.
    *
-   * @returns the version of that
+   * @returns {@link STORED}, the version of what is newer, or undefined when it is not kept for another reason
    */
   async fill(key: string, keepable: Keepable, epoch: string): Promise<number | undefined> {
-    const version = await this.#attempt(key, (client) => this.#store(client, key, keepable, { epoch }));
-    return version !== undefined && version >= 0 ? version : undefined;
+    const answer = await this.#attempt(key, (client) => this.#store(client, key, keepable, { epoch }));
+    return answer === undefined || answer < STORED ? undefined : answer;
   }
 
   /**

@@ -1,14 +1,15 @@
+import { isDeepStrictEqual } from "node:util";
 import type { NatsConnection } from "nats";
 import type { Logger } from "pino";
 import type { RedisLink } from "../../lib/redis-link.ts";
-import type { Answer, Cache, CacheChange, LevelSize } from "./cache.ts";
+import type { Answer, Cache, CacheChange, LevelSize, Load } from "./cache.ts";
 import { namespaceOf } from "./cache-key.ts";
 import { BEAT_INTERVAL_MS } from "./coverage.ts";
 import { absenceOf, encode, entryOf, type CacheEntry, type Keepable } from "./entry.ts";
 import { MemoryLevel } from "./memory-level.ts";
 import type { Invalidation } from "./messages.ts";
 import { Peers } from "./peers.ts";
-import { RedisLevel } from "./redis-level.ts";
+import { RedisLevel, STORED } from "./redis-level.ts";
 import { CacheStatistics } from "./statistics.ts";
 
 /** Neither a read nor a change waits for Redis longer than this, though Redis is not given up for it. */
@@ -44,6 +45,8 @@ export class TieredCache implements Cache {
   readonly #peers: Peers;
   /** Reads under way, by key: what others wait for who want the same. */
   readonly #flights = new Map<string, Promise<Answer>>();
+  /** The server that each entry was last written to. */
+  readonly #inRedis = new WeakMap<CacheEntry, string>();
   #settleTimer: NodeJS.Timeout | undefined;
 
   constructor({ nodeId, ttlSeconds, maxEntries, maxBytes, redis, log }: TieredOptions) {
@@ -75,7 +78,7 @@ export class TieredCache implements Cache {
     return entry;
   }
 
-  async read(key: string, load: () => Promise<unknown>): Promise<Answer> {
+  async read(key: string, load: Load): Promise<Answer> {
     const running = this.#flights.get(key);
     if (running) return { ...(await running), isCollapsed: true };
     const flight = this.#fetch(key, load).finally(() => {
@@ -86,7 +89,7 @@ export class TieredCache implements Cache {
     return flight;
   }
 
-  refresh(key: string, load: () => Promise<unknown>): Promise<Answer> {
+  refresh(key: string, load: Load): Promise<Answer> {
     return this.#load(key, load, "");
   }
 
@@ -135,7 +138,7 @@ export class TieredCache implements Cache {
     this.#peers.stop();
   }
 
-  async #fetch(key: string, load: () => Promise<unknown>): Promise<Answer> {
+  async #fetch(key: string, load: Load): Promise<Answer> {
     const readAt = performance.now();
     const looked = this.#redis && (await inTime(this.#redis.get(key)));
     // What is in Redis can be older than what this node has heard of.
@@ -146,7 +149,7 @@ export class TieredCache implements Cache {
     return this.#load(key, load, looked?.epoch ?? "");
   }
 
-  async #load(key: string, load: () => Promise<unknown>, epoch: string): Promise<Answer> {
+  async #load(key: string, load: Load, epoch: string): Promise<Answer> {
     const readAt = performance.now();
     const entry = await load().then(entryOf, (error: unknown) => {
       const absence = absenceOf(error);
@@ -154,20 +157,28 @@ export class TieredCache implements Cache {
       return absence;
     });
     // Undefined stands for nothing, and is no JSON.
-    const isKept = "absence" in entry || entry.value !== undefined;
-    if (isKept && performance.now() - readAt < MAX_READ_MS) this.#keep(key, entry, readAt, epoch);
+    const isAnswer = "absence" in entry || entry.value !== undefined;
+    if (isAnswer && performance.now() - readAt < MAX_READ_MS && !this.#isKept(key, entry, load)) {
+      const keepable = this.#keepable(entry, false);
+      const isKeptHere = this.#memory.fill(key, keepable, readAt);
+      if (isKeptHere && !load.isRemote && this.#redis)
+        void this.#fillRedis(this.#redis, key, keepable, epoch);
+    }
     return { entry, source: "database" };
   }
 
-  #keep(key: string, entry: CacheEntry, readAt: number, epoch: string): void {
-    const keepable = this.#keepable(entry, false);
-    if (!this.#memory.fill(key, keepable, readAt)) return;
-    if (this.#redis) void this.#keepInRedis(this.#redis, key, keepable, epoch);
+  /** Whether an entry is where it is to be kept already, as most are that are read anew. */
+  #isKept(key: string, entry: CacheEntry, { isRemote }: Load): boolean {
+    const known = this.#memory.get(key);
+    if (!known || !isDeepStrictEqual(known, entry)) return false;
+    return !this.#redis || isRemote === true || this.#inRedis.get(known) === this.#redis.serverId;
   }
 
-  async #keepInRedis(redis: RedisLevel, key: string, keepable: Keepable, epoch: string): Promise<void> {
-    const newer = await redis.fill(key, keepable, epoch);
-    if (newer !== undefined) this.#memory.raise(key, newer);
+  async #fillRedis(redis: RedisLevel, key: string, keepable: Keepable, epoch: string): Promise<void> {
+    const { serverId } = redis;
+    const answer = await redis.fill(key, keepable, epoch);
+    if (answer === STORED) this.#inRedis.set(keepable.entry, serverId);
+    else if (answer !== undefined) this.#memory.raise(key, answer);
   }
 
   #keepable(entry: CacheEntry, isChange: boolean): Keepable {
