@@ -1,6 +1,6 @@
 /**
- * `node bench/cache.ts`: reads of cached users against the Fastify peer and against a stock Moleculer system, in turns;
- * then a steady load of reads and writes, and the same while Redis is killed and comes back. The figures go on record in
+ * `node bench/cache.ts`: reads of cached users against the Fastify peer and against a stock Moleculer system, in turns,
+ * for Rollcall with metrics, authentication and limits, which both others do without but for metrics; then a steady load of reads and writes, and the same while Redis is killed and comes back. The figures go on record in
  * `CACHE.md`; with options they are only printed:
  *
  *     node bench/cache.ts --rounds 1 --seconds 3 --users 10000 --steady 10
@@ -54,10 +54,10 @@ const redis = await startRedis();
 try {
   const machine = await describeMachine(servers, users);
   await seedUsers(servers.database, users);
-  const rollcall = await startRollcall({ ...servers, redisUrl: redis.url }, undefined, {
-    gateway: await freePort(),
-    users: await freePort(),
-  });
+  const rollcall = await startRollcall(
+    { ...servers, redisUrl: redis.url },
+    { guards: "token-and-limits", metricsPorts: { gateway: await freePort(), users: await freePort() } },
+  );
   try {
     const figures = [
       machine.join("\n"),

@@ -122,6 +122,7 @@ export async function startStockMoleculer({ databaseUrl, natsUrl, redisUrl }: Se
     ["users", "gateway"].map((role, index) => ({
       name: `stock-${role}`,
       entry: "bench/peers/moleculer.ts",
+      imports: [],
       environment: {
         ROLE: role,
         PORT: port,
