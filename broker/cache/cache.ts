@@ -43,6 +43,9 @@ export interface Cache {
   /** What is in memory; undefined when there is nothing, or it may be out of date. */
   peek(key: string): CacheEntry | undefined;
 
+  /** What is kept. */
+  get(key: string): Promise<CacheEntry | undefined>;
+
   /** What is kept, or else what `load` gives; calls of one key at a time share one `load`. @throws as `load` does */
   read(key: string, load: Load): Promise<Answer>;
 

@@ -61,8 +61,8 @@ export class Cacher extends Cachers.Base<object> {
   }
 
   override async get(key: string): Promise<never> {
-    const entry = this.cache.peek(key) ?? (await this.cache.read(key, async () => undefined)).entry;
-    return answerOf(entry) as never;
+    const entry = await this.cache.get(key);
+    return (entry && answerOf(entry)) as never;
   }
 
   /** @param ttl in seconds */

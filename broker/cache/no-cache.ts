@@ -10,6 +10,8 @@ export class NoCache implements Cache {
     return undefined;
   }
 
+  async get(): Promise<undefined> {}
+
   async read(_key: string, load: Load): Promise<Answer> {
     return { entry: entryOf(await load()), source: "database" };
   }

@@ -25,7 +25,7 @@ interface Scripts {
 }
 
 /** What Redis has under a key. */
-interface Looked {
+export interface Looked {
   found: Keepable | undefined;
   /** Of the namespace at that time; what is read now is not to be kept under another one. */
   epoch: string;

@@ -9,7 +9,7 @@ import { absenceOf, encode, entryOf, type CacheEntry, type Keepable } from "./en
 import { MemoryLevel } from "./memory-level.ts";
 import type { Invalidation } from "./messages.ts";
 import { Peers } from "./peers.ts";
-import { RedisLevel, STORED } from "./redis-level.ts";
+import { RedisLevel, STORED, type Looked } from "./redis-level.ts";
 import { CacheStatistics } from "./statistics.ts";
 
 /** Neither a read nor a change waits for Redis longer than this, though Redis is not given up for it. */
@@ -78,6 +78,10 @@ export class TieredCache implements Cache {
     return entry;
   }
 
+  async get(key: string): Promise<CacheEntry | undefined> {
+    return this.peek(key) ?? (await this.#lookInRedis(key))?.found?.entry;
+  }
+
   async read(key: string, load: Load): Promise<Answer> {
     const running = this.#flights.get(key);
     if (running) return { ...(await running), isCollapsed: true };
@@ -139,14 +143,20 @@ export class TieredCache implements Cache {
   }
 
   async #fetch(key: string, load: Load): Promise<Answer> {
+    const looked = await this.#lookInRedis(key);
+    if (looked?.found) return { entry: looked.found.entry, source: "redis" };
+    return this.#load(key, load, looked?.epoch ?? "");
+  }
+
+  /** What Redis has, unless it is older than what this node has heard of. It is in memory from then on. */
+  async #lookInRedis(key: string): Promise<Looked | undefined> {
     const readAt = performance.now();
     const looked = this.#redis && (await inTime(this.#redis.get(key)));
-    // What is in Redis can be older than what this node has heard of.
-    if (looked?.found && this.#memory.accepts(key, looked.found.entry.version, readAt)) {
-      this.#memory.fill(key, looked.found, readAt);
-      return { entry: looked.found.entry, source: "redis" };
-    }
-    return this.#load(key, load, looked?.epoch ?? "");
+    if (!looked?.found) return looked;
+    if (!this.#memory.accepts(key, looked.found.entry.version, readAt))
+      return { ...looked, found: undefined };
+    this.#memory.fill(key, looked.found, readAt);
+    return looked;
   }
 
   async #load(key: string, load: Load, epoch: string): Promise<Answer> {
