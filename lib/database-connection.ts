@@ -87,6 +87,7 @@ export class DatabaseTransaction {
   #sent: Promise<void> = Promise.resolve();
   /** A transaction of a single batch needs no BEGIN. */
   #hasBegun = false;
+  #isOver = false;
 
   private constructor(sequelize: Sequelize, connection: Connection) {
     this.#sequelize = sequelize;
@@ -114,6 +115,8 @@ export class DatabaseTransaction {
 
   /** Runs a statement. Timestamps are ISO 8601 text in the rows. */
   async query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
+    // The connection may be in another transaction already.
+    if (this.#isOver) throw new Error("The transaction is over.");
     const batch = this.#batch;
     if (batch.isEmpty) {
       process.nextTick(() => {
@@ -163,6 +166,7 @@ export class DatabaseTransaction {
   }
 
   async #commit(): Promise<void> {
+    this.#isOver = true;
     if (this.#hasBegun) this.enlist(this.#batch.add(COMMIT).then(refuseRollback));
     this.#send();
     for (const enlisted of this.#enlisted) await enlisted;
@@ -170,6 +174,7 @@ export class DatabaseTransaction {
   }
 
   async #rollback(manager: ConnectionManager): Promise<void> {
+    this.#isOver = true;
     try {
       await this.#sent.catch(throwUnlessAnswered);
       if (this.#hasBegun) await this.#connection.query("ROLLBACK");

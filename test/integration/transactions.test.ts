@@ -69,6 +69,26 @@ describe("a transaction", () => {
     expect(await sumOfAll()).toBe(0);
   });
 
+  test.each([
+    ["committed", async () => undefined],
+    ["rolled back", () => Promise.reject(new Error("not done"))],
+  ])("that is %s takes no more statements: its connection may be in another one", async (_, end) => {
+    let over: DatabaseTransaction | undefined;
+    const done = database.transaction(async (transaction) => {
+      over = transaction;
+      await sumIn(transaction);
+      await end();
+    });
+    await done.catch(() => undefined);
+
+    const other = database.transaction(async (transaction) => {
+      await sumIn(transaction);
+      await expect(over?.query(UNNAMED, [])).rejects.toThrow("The transaction is over.");
+    });
+    await other;
+    expect(await sumOfAll()).toBe(0);
+  });
+
   test("fails with the error of a statement also when the work has caught it", async () => {
     const working = database.transaction(async (transaction) => {
       insert(transaction, 1);
