@@ -24,6 +24,8 @@ interface AttemptsOptions {
   database: Database;
   log: Logger;
   metrics: ConsumerMetrics | undefined;
+  /** A handler that takes longer has failed. */
+  timeoutMs: number;
   /** Resolves to whether the handler has recorded events. */
   handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<boolean>;
   /** Tells the relay of events that are committed. */
@@ -68,7 +70,7 @@ export class Attempts {
 
   /** @param charged id of an event whose attempt is counted already */
   async #attempt(subject: string, through: number, charged?: string): Promise<Step> {
-    const { consumer, database, metrics, handle, wakeRelay } = this.#options;
+    const { consumer, database, metrics, handle, timeoutMs, wakeRelay } = this.#options;
     let event: PendingEvent | undefined;
     let hasRecorded = false;
     try {
@@ -77,7 +79,7 @@ export class Attempts {
         if ("kind" in found) return found;
         event = found;
         this.#requireAttemptsLeft(found, charged);
-        hasRecorded = await handle(toCloudEvent(found), transaction);
+        hasRecorded = await within(timeoutMs, handle(toCloudEvent(found), transaction));
         transaction.enlist(markHandled(transaction, consumer, found));
         return { kind: "handled", sequence: found.sequence };
       });
@@ -157,4 +159,17 @@ export function describe(error: unknown): Omit<Failure, "attempts"> {
     errorType: type ?? name ?? "Error",
     errorMessage: (message ?? String(error)).slice(0, MAX_MESSAGE_LENGTH),
   };
+}
+
+/** Without it a handler that never ends would keep its place, and in the end those of all others. */
+async function within<T>(timeoutMs: number, handled: Promise<T>): Promise<T> {
+  const { promise: expired, reject } = Promise.withResolvers<never>();
+  const message = `The handler took longer than ${timeoutMs} ms.`;
+  const expire = () => reject(Object.assign(new Error(message), { type: "HANDLER_TIMEOUT" }));
+  const timer = setTimeout(expire, timeoutMs);
+  try {
+    return await Promise.race([handled, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -28,6 +28,8 @@ export interface DurableConsumerOptions<Type extends DomainEventType, This = Ser
   maxDeliver?: number;
   /** Waits in milliseconds after the first, second, … failure, spread by a fifth; the last one goes for all that follow. */
   backoff?: readonly number[];
+  /** After so many milliseconds a handler that has not ended has failed: 60,000. What it still writes is refused. */
+  timeout?: number;
   /** How many resources one instance works on at the same time; each takes a connection of the database. */
   concurrency?: number;
 }
@@ -38,6 +40,7 @@ type ConsumerNode = Pick<Node, "config" | "log" | "database" | "metrics">;
 const DEFAULT_BACKOFF_MS = [1000, 5000, 30_000, 120_000];
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const START_RETRY_MS = 1000;
+const DEFAULT_TIMEOUT_MS = 60_000;
 
 /**
  * Gives a service a durable consumer: each event of these types is handled by one of its instances, in its order among
@@ -104,6 +107,7 @@ class DurableConsumer {
       types,
       maxDeliver,
       backoffMs: options.backoff ?? DEFAULT_BACKOFF_MS,
+      timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
       metrics: node.metrics?.consumers,
     });
     this.#deliveries = new Deliveries({

@@ -346,6 +346,22 @@ describe.each([
     expect(runs).toBe(1);
   });
 
+  test("counts a handler that never ends as failed, and goes on with the others", async () => {
+    const name = newName();
+    const [subject = "", other = ""] = newSubjects(2);
+    const handler = ({ event }: TestDelivery): Promise<void> =>
+      event.subject === subject ? new Promise(() => undefined) : Promise.resolve();
+    const once = { startFrom: "now", concurrency: 1, maxDeliver: 1 } as const;
+    await events.instance({ name, handler, timeout: 200, ...once });
+    await untilRegistered(name);
+
+    const appended = await events.append([subject, other]);
+
+    expect(eventsOf(await events.untilEffects(name, 1))).toEqual([appended[1]?.id]);
+    await untilDeadLetters(name, 1);
+    expect(await deadLetters(name)).toMatchObject([{ subject, error_type: "HANDLER_TIMEOUT" }]);
+  });
+
   test("finishes at a stop what it has begun, and leaves the rest to another instance", async () => {
     const name = newName();
     const { handler, entered, open } = gated();
