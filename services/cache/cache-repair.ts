@@ -52,6 +52,8 @@ export class CacheRepair {
   }
 
   async #run(): Promise<void> {
+    // A node that starts may be the first of its system.
+    if (!this.#broker.registry.actions.isAvailable("events.list")) return;
     while (this.#isWanted) {
       this.#isWanted = false;
       try {

@@ -111,7 +111,7 @@ test("the REPL calls actions, and its q stops the node in order", async () => {
   expect(stopped[0]).toBe("Service 'api' stopped.");
   // Those behind the gateway stop at the same time.
   expect(stopped.slice(1, -2).toSorted()).toEqual(
-    ["auth", "events", "users"].map((name) => `Service '${name}' stopped.`),
+    ["auth", "cache", "cache-node", "events", "users"].map((name) => `Service '${name}' stopped.`),
   );
   expect(stopped.slice(-2)).toEqual(["Embedded PostgreSQL stopped", "node stopped"]);
   expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
