@@ -65,7 +65,9 @@ test("sessions that are over are deleted with their tokens, but not before their
   ].map((tokens) => String(claimsOf(tokens)["sid"]));
   await nodes.sql("UPDATE auth.sessions SET ended_at = now() - interval '61 minutes' WHERE id = $1", [ended]);
   await nodes.sql("UPDATE auth.sessions SET ended_at = now() WHERE id = $1", [justEnded]);
-  await nodes.sql("UPDATE auth.sessions SET expires_at = now() - interval '1 second' WHERE id = $1", [expired]);
+  await nodes.sql("UPDATE auth.sessions SET expires_at = now() - interval '1 second' WHERE id = $1", [
+    expired,
+  ]);
 
   await sweep();
 

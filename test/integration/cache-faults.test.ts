@@ -58,11 +58,11 @@ const read = (broker: ServiceBroker, key: string): Promise<{ version: number }> 
 const keyOf = (key: string): string => cacheKey("values.get", { key });
 const stored = (key: string): string => `rollcall:cache:${keyOf(key)}`;
 
-/** Reads until Redis has the answer, with which another node would be answered. */
+/** Reads, past the memory of the node, until Redis has the answer, with which another node would be answered. */
 const untilStored = (broker: ServiceBroker, key: string): Promise<unknown> =>
   waitFor(
     async () => {
-      await read(broker, key);
+      await broker.call("values.get", { key }, { meta: { $cache: false } });
       return (await client.exists(stored(key))) === 1;
     },
     { description: "the answer to be in Redis" },
