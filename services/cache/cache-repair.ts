@@ -56,6 +56,7 @@ export class CacheRepair {
     if (!this.#broker.registry.actions.isAvailable("events.list")) return;
     while (this.#isWanted) {
       this.#isWanted = false;
+      if (!this.#hasLog()) return;
       try {
         if (await this.#step()) this.#isWanted = true;
       } catch (error) {
@@ -64,6 +65,12 @@ export class CacheRepair {
         else this.#broker.logger.debug("the cache was not compared with the log", error);
       }
     }
+  }
+
+  /** Whether a node with the log is there; a call would only be a line in the log of this one. */
+  #hasLog(): boolean {
+    const services = this.#broker.registry.getServiceList({ onlyAvailable: true }) as { name: string }[];
+    return services.some(({ name }) => name === "events");
   }
 
   /** @returns whether there is more */
