@@ -192,6 +192,28 @@ describe("while auth is away", () => {
     60_000,
   );
 
+  test("another role is given, and tokens that say the old one end when it is back, but not those of another change", async () => {
+    const first = await startAuth();
+    const [admin, other] = [await createUserWithPassword(users), await createUserWithPassword(users)];
+    await call(users, "users.update", { id: admin.id, role: "admin" });
+    const sessionIds = [principalOf(await logIn(users, admin)), principalOf(await logIn(users, other))].map(
+      ({ sessionId }) => sessionId,
+    );
+    await first.stop();
+    await call(users, "users.update", { id: other.id, nickname: "x" });
+    await call(users, "users.update", { id: admin.id, role: "user", nickname: "x" });
+
+    const second = await startAuth();
+    const ended = "SELECT id FROM auth.sessions WHERE id = ANY($1) AND ended_at IS NOT NULL";
+    const isHandled = async (): Promise<boolean> => {
+      const ids = "SELECT FROM events.inbox WHERE subject = ANY($1)";
+      return (await others.sql(ids, [[admin.id, other.id]])).length === 3;
+    };
+    await waitFor(isHandled, { description: "the updates to be handled", timeoutMs: 20_000 });
+    expect(await others.sql(ended, [sessionIds])).toEqual([{ id: sessionIds[0] }]);
+    await second.stop();
+  }, 60_000);
+
   test("a suspension that was undone meanwhile ends no later session", async () => {
     const first = await startAuth();
     const user = await createUserWithPassword(users);
