@@ -59,8 +59,9 @@ export class RateLimits {
   async admit(request: IncomingMessage, response: ServerResponse, intent: Intent): Promise<void> {
     const { principal } = intent;
     const policy = this.#policyFor(intent);
-    // Whoever logs in is not yet who he says; a token that he has from elsewhere must not give him more attempts.
-    const isByAddress = principal.kind === "anonymous" || policy === this.#policies.login;
+    // A token, which anybody gets who signs up, must not give its user more logins or sign-ups.
+    const { login, signUp } = this.#policies;
+    const isByAddress = principal.kind === "anonymous" || policy === login || policy === signUp;
     const client = isByAddress ? addressKey(this.#addressOf(request)) : actorOf(principal);
     await this.#count(response, policy, client);
   }
@@ -104,7 +105,7 @@ export class RateLimits {
 
   #policyFor({ action, isRead, principal }: Intent): Policy {
     if (action === "auth.login") return this.#policies.login;
-    if (action === "users.create" && principal.kind === "anonymous") return this.#policies.signUp;
+    if (action === "users.create" && !isTrustedWithUsers(principal)) return this.#policies.signUp;
     return isRead ? this.#policies.reads : this.#policies.writes;
   }
 
@@ -117,6 +118,11 @@ export class RateLimits {
       detail: `No more than ${limit} in ${windowSeconds} s are taken ('${policy.name}').`,
     });
   }
+}
+
+/** Admins and backends create users for others: they do not sign up. */
+function isTrustedWithUsers(principal: Principal): boolean {
+  return principal.kind === "user" ? principal.role === "admin" : principal.kind !== "anonymous";
 }
 
 /**

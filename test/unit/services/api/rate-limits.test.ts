@@ -13,6 +13,7 @@ import { parseList } from "../../../support/structured-fields.ts";
 
 const ANONYMOUS: Principal = { kind: "anonymous" };
 const ADA: Principal = { kind: "user", id: "ada", role: "user" };
+const ROOT: Principal = { kind: "user", id: "root", role: "admin" };
 const KEY: Principal = { kind: "api-key", id: "ada", scopes: [] };
 
 /** A limit of each kind that no other has, so that what is left tells which of them was used. */
@@ -92,8 +93,22 @@ describe("requests are counted", () => {
   });
 
   test("as writes when an administrator or a backend creates users", async () => {
-    const { headers } = await send({ action: "users.create", isRead: false, principal: KEY });
-    expect(headers["ratelimit"]).toBe('"writes";r=5;t=3600');
+    for (const principal of [KEY, ROOT]) {
+      const { headers } = await send({ action: "users.create", isRead: false, principal });
+      expect(headers["ratelimit"]).toBe('"writes";r=5;t=3600');
+    }
+  });
+
+  test("as sign-ups of an address when whoever has signed up does so again and again", async () => {
+    const users = ["ada", "bob"].map((id): Principal => ({ kind: "user", id, role: "user" }));
+    const outcomes = await Promise.all(
+      [ANONYMOUS, ...users].map((principal) => send({ action: "users.create", isRead: false, principal })),
+    );
+    expect(outcomes.map(({ headers }) => headers["ratelimit"])).toEqual([
+      '"sign-up";r=4;t=3600',
+      '"sign-up";r=3;t=3600',
+      '"sign-up";r=2;t=3600',
+    ]);
   });
 
   test("for a user wherever it is, and for an API key apart from a user", async () => {
