@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
+import { appError } from "../../broker/errors.ts";
 import { call } from "../../lib/contracts.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import { EventHub } from "./event-hub.ts";
@@ -52,6 +53,8 @@ export function createEventAnswers({ broker, guard, log, timing = {} }: EventAns
     if (page.data.length === 0 && wait > 0) {
       const position = page.nextAfter;
       const news = await waits.next(query, position, response);
+      // A wait is long enough for a session to end in it.
+      if (!(await isAdmitted(request))) throw appError("INVALID_TOKEN");
       page = news ?? (await readPage({ ...list, after: position }, request));
     }
     response.appendHeader("Vary", "Accept");

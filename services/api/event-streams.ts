@@ -23,16 +23,15 @@ interface EventStreamsOptions {
 }
 
 export interface StreamTiming {
-  /**
-   * How often a stream shows that it lives, well below the 60 s after which common proxies end a silent connection; and
-   * how often it is looked at whether its client may still read it.
-   */
+  /** How often a stream shows that it lives, well below the 60 s after which common proxies end a silent connection. */
   heartbeatMs: number;
+  /** How often it is looked at whether its client may still read it: with the time until that is known, each second. */
+  recheckMs: number;
   /** A client that takes nothing for so long is disconnected. */
   stallTimeoutMs: number;
 }
 
-const TIMING: StreamTiming = { heartbeatMs: 15_000, stallTimeoutMs: 10_000 };
+const TIMING: StreamTiming = { heartbeatMs: 15_000, recheckMs: 500, stallTimeoutMs: 10_000 };
 
 /** Each needs a socket and about 50 kB. */
 const MAX_STREAMS = 5000;
@@ -56,7 +55,7 @@ export class EventStreams {
   readonly #timing: StreamTiming;
   readonly #readPage: ReadPage;
   readonly #streams = new Map<SseStream, GatewayRequest>();
-  #heartbeat: NodeJS.Timeout | undefined;
+  #timers: NodeJS.Timeout[] = [];
   #isClosed = false;
 
   constructor(options: EventStreamsOptions) {
@@ -120,21 +119,24 @@ export class EventStreams {
   }
 
   #keep(stream: SseStream, request: GatewayRequest, response: ServerResponse): void {
+    if (this.#streams.size === 0) this.#startTimers();
     this.#streams.set(stream, request);
-    this.#heartbeat ??= setInterval(() => this.#beat(), this.#timing.heartbeatMs);
     response.once("close", () => {
       this.#streams.delete(stream);
       if (this.#streams.size > 0) return;
-      clearInterval(this.#heartbeat);
-      this.#heartbeat = undefined;
+      for (const timer of this.#timers.splice(0)) clearInterval(timer);
     });
   }
 
-  #beat(): void {
-    for (const [stream, request] of this.#streams) {
-      stream.beat();
-      void this.#endUnlessAdmitted(stream, request);
-    }
+  #startTimers(): void {
+    const { heartbeatMs, recheckMs } = this.#timing;
+    const beat = () => {
+      for (const stream of this.#streams.keys()) stream.beat();
+    };
+    const recheck = () => {
+      for (const [stream, request] of this.#streams) void this.#endUnlessAdmitted(stream, request);
+    };
+    this.#timers = [setInterval(beat, heartbeatMs), setInterval(recheck, recheckMs)];
   }
 
   async #endUnlessAdmitted(stream: SseStream, request: GatewayRequest): Promise<void> {

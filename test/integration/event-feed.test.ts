@@ -97,6 +97,16 @@ describe("a request that waits", () => {
     expect(pageOf(await answer)).toMatchObject({ nextAfter: 5, lastSequence: 5 });
   });
 
+  test("gets nothing when its client may no longer read by then", async () => {
+    const { client, server } = await start();
+    const waiting = untilWaiting();
+    const answer = client.get("/feed?wait=30");
+    await waiting;
+    server.revoke();
+    await servers.append(1);
+    expect(problemOf(await answer)).toMatchObject({ status: 401, code: "INVALID_TOKEN" });
+  });
+
   test("is answered by the events that are there already", async () => {
     const { client } = await start();
     await servers.append(3);

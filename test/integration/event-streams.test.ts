@@ -144,6 +144,13 @@ describe("a stream", () => {
     expect(await client.ended).toBe("ended");
   });
 
+  test("does so long before the next heartbeat", async () => {
+    const { streamUrl, revoke } = await servers.start({ heartbeatMs: 600_000 });
+    const client = await open(streamUrl);
+    revoke();
+    expect(await client.ended).toBe("ended");
+  });
+
   test("ends when the log has lost what it would send next, and its client is told why", async () => {
     await servers.append(20);
     const { streamUrl } = await servers.start();
