@@ -30,7 +30,9 @@ interface FirstAdminParts {
  */
 export class FirstAdmin {
   readonly #parts: FirstAdminParts;
+  /** The same in every attempt: when the first one fails, its password has been shown already. */
   #generated: Login | undefined;
+  #isTaken = false;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -52,9 +54,9 @@ export class FirstAdmin {
 
   /** What to tell the person at the terminal, once. */
   takeGenerated(): Login | undefined {
-    const generated = this.#generated;
-    this.#generated = undefined;
-    return generated;
+    if (this.#isTaken) return undefined;
+    this.#isTaken = true;
+    return this.#generated;
   }
 
   async #attempt(): Promise<void> {
@@ -77,7 +79,7 @@ export class FirstAdmin {
     const isShown = SERVICES.includes("api") && LOG_LEVEL !== "silent";
     if (DATABASE_URL !== undefined || !isShown || !SERVICES.includes("users")) return undefined;
     if (await credentials.existAny()) return undefined;
-    this.#generated = { email: EMBEDDED_EMAIL, password: randomBytes(15).toString("base64url") };
+    this.#generated ??= { email: EMBEDDED_EMAIL, password: randomBytes(15).toString("base64url") };
     return this.#generated;
   }
 

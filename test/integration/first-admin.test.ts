@@ -1,9 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
+import { loadConfig } from "../../lib/config.ts";
 import { call } from "../../lib/contracts.ts";
+import { Database } from "../../lib/database.ts";
+import { CredentialsRepository } from "../../services/auth/credentials.repository.ts";
+import { FirstAdmin } from "../../services/auth/first-admin.ts";
+import { PasswordHasher } from "../../services/auth/password-hasher.ts";
 import { claimsOf } from "../support/auth-nodes.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
+import { silentLogger } from "../support/silent-logger.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -86,6 +92,28 @@ describe("the first admin", () => {
     });
     await expect(logIn(broker)).rejects.toMatchObject({ type: "INVALID_CREDENTIALS" });
     expect(await admins()).toEqual([]);
+  });
+
+  test("of embedded mode has the password that was shown, although it could not be made yet by then", async () => {
+    const { broker } = await nodes.start({ SERVICES: "auth" });
+    const database = new Database({ ...loadConfig({}), DATABASE_URL: nodes.databaseUrl }, silentLogger);
+    const hasher = new PasswordHasher();
+    const node = { config: loadConfig({ LOG_LEVEL: "info" }), log: silentLogger };
+    const credentials = new CredentialsRepository(database);
+    const firstAdmin = new FirstAdmin({ node, broker, credentials, hasher });
+    try {
+      await firstAdmin.start();
+      const shown = firstAdmin.takeGenerated();
+      await nodes.start({ SERVICES: "users" });
+
+      const tokens = await waitFor(() => logIn(broker, shown), { description: "the admin to log in" });
+      expect(claimsOf(tokens)).toMatchObject({ role: "admin" });
+      expect(firstAdmin.takeGenerated()).toBeUndefined();
+    } finally {
+      firstAdmin.stop();
+      await hasher.stop();
+      await database.close();
+    }
   });
 
   test("is nobody's business in distributed mode without the settings", async () => {
