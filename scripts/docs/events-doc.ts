@@ -79,8 +79,8 @@ the last event. When both numbers are the same, the reader is at the end.
 \`subject\` as above. Without \`after\` it begins with what comes from now on. \`id\` is the position: a client that comes back
 with it in \`Last-Event-ID\`, as browsers do by themselves, to this gateway or another one, gets each event once, and none
 is missing. Every 15 s there is a comment or, where a filter leaves events out, an \`id\` without event. The server ends a
-stream when it stops, when its client may no longer read it, such as after its access token has expired, and when the
-client takes nothing for 10 s. Clients come back, if need be with a new token.
+stream when it stops, within a second after its client may no longer read it, such as when its access token has expired
+or its session has ended, and when the client takes nothing for 10 s. Clients come back, if need be with a new token.
 
 **A durable consumer** is a service of its own process: see [architecture.md](architecture.md). It is told of events by
 NATS JetStream, stream \`EVENTS\`, subject \`events.<type>.<subject>\`.
