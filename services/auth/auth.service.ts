@@ -30,7 +30,7 @@ import { SigningKeys } from "./signing-keys.ts";
 /*
  * Owns what users and backends log in with: passwords, sessions, the keys of access tokens, API keys. An access token
  * is verified by the gateways themselves; a session that ends is made known to all of them at once. Secrets are neither
- * stored nor sent in events: see docs/adr/0010.
+ * stored nor sent in events: see docs/adr/0009.
  */
 
 interface Methods extends UnitOfWorkMethods, AnnouncingMethods {
