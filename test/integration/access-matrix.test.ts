@@ -10,6 +10,7 @@ import { newId } from "../../lib/ids.ts";
 import { SCOPES, type Role, type Scope } from "../../lib/principal.ts";
 import { REST_ROUTES } from "../../services/api/routes.ts";
 import { ADMIN, ADMIN_SETTINGS, logIn } from "../support/admin.ts";
+import { FORGED_TOKENS } from "../support/forged-tokens.ts";
 import { as } from "../support/requests.ts";
 import { newUser, RestClient } from "../support/rest-client.ts";
 import { signingKey, signToken, TEST_AUTH_KEY } from "../support/test-tokens.ts";
@@ -316,6 +317,16 @@ describe("the matrix", () => {
       expect(await sendAs(fixed.admin, `GET ${path}`)).toBe("404 ROUTE_NOT_FOUND");
     }
   });
+});
+
+test("a token that is forged, in any of many ways, opens no route", async () => {
+  const outcomes = Object.entries(FORGED_TOKENS).map(async ([name, token]) => [
+    name,
+    await sendAs(token, "GET /api/v1/users"),
+  ]);
+  const names = Object.keys(FORGED_TOKENS);
+  expect(names.length).toBeGreaterThan(70);
+  expect(await Promise.all(outcomes)).toEqual(names.map((name) => [name, "401 INVALID_TOKEN"]));
 });
 
 describe("an id of somebody else", () => {
