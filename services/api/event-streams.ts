@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import Negotiator from "negotiator";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
-import { limitConcurrency } from "../../lib/limit-concurrency.ts";
+import { Slots } from "../../lib/slots.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import type { EventHub } from "./event-hub.ts";
 import { readStreamQuery } from "./event-query.ts";
@@ -53,7 +53,7 @@ const HEADERS = {
 export class EventStreams {
   readonly #options: EventStreamsOptions;
   readonly #timing: StreamTiming;
-  readonly #readPage: ReadPage;
+  readonly #pageReads = new Slots(MAX_PAGE_READS);
   readonly #streams = new Map<SseStream, GatewayRequest>();
   #timers: NodeJS.Timeout[] = [];
   #isClosed = false;
@@ -61,7 +61,6 @@ export class EventStreams {
   constructor(options: EventStreamsOptions) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
-    this.#readPage = limitConcurrency(options.readPage, MAX_PAGE_READS);
   }
 
   /**
@@ -137,6 +136,10 @@ export class EventStreams {
       for (const [stream, request] of this.#streams) void this.#endUnlessAdmitted(stream, request);
     };
     this.#timers = [setInterval(beat, heartbeatMs), setInterval(recheck, recheckMs)];
+  }
+
+  #readPage(query: Partial<ListEvents>, request: GatewayRequest): Promise<EventPage> {
+    return this.#pageReads.run(() => this.#options.readPage(query, request));
   }
 
   async #endUnlessAdmitted(stream: SseStream, request: GatewayRequest): Promise<void> {

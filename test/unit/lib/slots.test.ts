@@ -1,15 +1,17 @@
 import { expect, test } from "@jest/globals";
 
-import { limitConcurrency } from "../../../lib/limit-concurrency.ts";
+import { Slots } from "../../../lib/slots.ts";
 
 /** Work whose calls end when they are told to, in whatever order. */
 function controlledWork() {
   const calls: PromiseWithResolvers<string>[] = [];
-  const limited = limitConcurrency((_name: string) => {
-    const call = Promise.withResolvers<string>();
-    calls.push(call);
-    return call.promise;
-  }, 2);
+  const slots = new Slots(2);
+  const limited = () =>
+    slots.run(() => {
+      const call = Promise.withResolvers<string>();
+      calls.push(call);
+      return call.promise;
+    });
   return { calls, limited };
 }
 
@@ -17,7 +19,7 @@ const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolv
 
 test("what is beyond the limit waits for its turn, in order", async () => {
   const { calls, limited } = controlledWork();
-  const results = ["a", "b", "c", "d"].map((name) => limited(name));
+  const results = ["a", "b", "c", "d"].map(limited);
   await settle();
   expect(calls).toHaveLength(2);
   calls[1]?.resolve("second");
@@ -31,7 +33,7 @@ test("what is beyond the limit waits for its turn, in order", async () => {
 
 test("a call that fails gives its place to the next, and is told so alone", async () => {
   const { calls, limited } = controlledWork();
-  const results = Promise.allSettled(["a", "b", "c"].map((name) => limited(name)));
+  const results = Promise.allSettled(["a", "b", "c"].map(limited));
   await settle();
   calls[0]?.reject(new Error("broken"));
   await settle();
@@ -42,11 +44,11 @@ test("a call that fails gives its place to the next, and is told so alone", asyn
 
 test("one that comes when a place is handed on does not get in before", async () => {
   const { calls, limited } = controlledWork();
-  const results = ["a", "b", "c"].map((name) => limited(name));
+  const results = ["a", "b", "c"].map(limited);
   await settle();
   calls[0]?.resolve("first");
   await results[0];
-  const late = limited("d");
+  const late = limited();
   await settle();
   expect(calls).toHaveLength(3);
   for (const call of calls) call.resolve("");
