@@ -12,11 +12,12 @@ interface CircuitState {
 
 /**
  * A 4xx is an answer: the endpoint works. Anything else counts, also errors with codes such as "ECONNREFUSED", but not
- * the loss of our own connection: with all circuits open, calls would go on failing after it is back.
+ * the loss of our own connection: with all circuits open, calls would go on failing after it is back. Nor what is refused
+ * because there is too much of it: a crowd of logins or sign-ups would shut out all others from the whole action.
  */
 function isFailure(error: Error): boolean {
   const { code, type } = error as { code?: unknown; type?: unknown };
-  if (type === "SERVICE_UNAVAILABLE") return false;
+  if (type === "SERVICE_UNAVAILABLE" || type === "OVERLOADED") return false;
   return !(typeof code === "number" && code >= 400 && code < 500);
 }
 

@@ -83,6 +83,12 @@ describe("a circuit", () => {
     expect(isOpen()).toBe(false);
   });
 
+  test("stays closed when more is asked of an action than it takes", async () => {
+    answer = () => Promise.reject(appError("OVERLOADED"));
+    await callOften();
+    expect(isOpen()).toBe(false);
+  });
+
   test("stays closed while fewer than half of the calls fail", async () => {
     let count = 0;
     answer = () => ((count += 1) % 3 === 0 ? Promise.reject(new Error("failed")) : "done");
