@@ -29,3 +29,12 @@ export class Wakeup {
     this.#isCalled = false;
   }
 }
+
+/** What the promise gives; undefined when that takes longer than `ms`. */
+export function inTime<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    // After the sockets were read once more: on a busy event loop the answer may have been there in time.
+    const timer = setTimeout(() => setImmediate(resolve, undefined), ms);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}

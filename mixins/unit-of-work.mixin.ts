@@ -99,7 +99,7 @@ async function runUnitOfWork<Result>(
   refuseWhenLate(ctx);
   const request = requestOf(ctx, fingerprintKey);
   try {
-    const { subject, result, current, hasEvents } = await database.transaction(async (transaction) => {
+    const { subject, result, current, isNew, hasEvents } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
       transaction.enlist(claimed);
       const work = new PendingWork(transaction);
@@ -116,7 +116,7 @@ async function runUnitOfWork<Result>(
       return { ...outcome, hasEvents: events.length > 0 };
     });
     if (hasEvents) wakeRelay();
-    await changeCache(ctx.broker, keysOf(cachedReads(subject)), current);
+    await changeCache(ctx.broker, keysOf(cachedReads(subject)), current, isNew);
     return result;
   } catch (error) {
     if (!isDone(error)) throw error;

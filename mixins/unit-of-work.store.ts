@@ -34,6 +34,8 @@ export interface Outcome<Result> {
   result: Result;
   /** What cached reads of the resource answer now. Without it, they are only known to be out of date. */
   current?: CacheEntry | undefined;
+  /** The resource did not exist before, so no cache has heard of it. */
+  isNew?: boolean;
 }
 
 const CLAIM = { name: "unit-of-work.claim", text: "SELECT events.claim($1, $2, $3)" };

@@ -19,6 +19,8 @@ export interface CacheChange {
   readonly entry?: CacheEntry | undefined;
   /** Without an entry: what is at least of this version may stay. */
   readonly version?: number;
+  /** Nobody can have asked before: there was nothing, under a key that nobody could know. */
+  readonly isNew?: boolean;
 }
 
 export interface LevelSize {

@@ -108,10 +108,17 @@ export class Cacher extends Cachers.Base<object> {
 /**
  * Tells every cache that the cached calls under these keys answer something else now: what `entry` says or, without it,
  * something that is to be read anew.
+ *
+ * @param isNew what they are about did not exist before, under an id that nobody could know
  */
-export async function changeCache(broker: ServiceBroker, keys: string[], entry?: CacheEntry): Promise<void> {
+export async function changeCache(
+  broker: ServiceBroker,
+  keys: string[],
+  entry?: CacheEntry,
+  isNew = false,
+): Promise<void> {
   const { cacher } = broker;
-  if (cacher instanceof Cacher) await cacher.cache.change(keys.map((key) => ({ key, entry })));
+  if (cacher instanceof Cacher) await cacher.cache.change(keys.map((key) => ({ key, entry, isNew })));
 }
 
 function optionsOf(cache: unknown): ActionCache | undefined {

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { NatsConnection } from "nats";
 import type { Logger } from "pino";
 import type { RedisLink } from "../../lib/redis-link.ts";
+import { inTime } from "../../lib/waiting.ts";
 import type { Answer, Cache, CacheChange, LevelSize, Load } from "./cache.ts";
 import { namespaceOf } from "./cache-key.ts";
 import { BEAT_INTERVAL_MS } from "./coverage.ts";
@@ -99,9 +100,11 @@ export class TieredCache implements Cache {
 
   async change(changes: readonly CacheChange[]): Promise<void> {
     await Promise.all(
-      changes.map(({ key, entry, version }) => {
-        if (entry) return this.#write(key, this.#keepable(entry, true));
-        return version === undefined ? this.#drop(key) : this.#raise(key, version);
+      changes.map(async ({ key, entry, version, isNew }) => {
+        if (entry && isNew) this.#add(key, this.#keepable(entry, true));
+        else if (entry) await this.#write(key, this.#keepable(entry, true));
+        else if (version === undefined) await this.#drop(key);
+        else await this.#raise(key, version);
       }),
     );
   }
@@ -151,7 +154,7 @@ export class TieredCache implements Cache {
   /** What Redis has, unless it is older than what this node has heard of. It is in memory from then on. */
   async #lookInRedis(key: string): Promise<Looked | undefined> {
     const readAt = performance.now();
-    const looked = this.#redis && (await inTime(this.#redis.get(key)));
+    const looked = this.#redis && (await inTime(this.#redis.get(key), PATIENCE_MS));
     if (!looked?.found) return looked;
     if (!this.#memory.accepts(key, looked.found.entry.version, readAt))
       return { ...looked, found: undefined };
@@ -198,12 +201,18 @@ export class TieredCache implements Cache {
     return { entry, text: encode(entry), lifeMs };
   }
 
+  /** No other node has anything to forget, so none is told, and nobody waits for Redis. */
+  #add(key: string, keepable: Keepable): void {
+    this.#memory.write(key, keepable);
+    if (this.#redis) void this.#fillRedis(this.#redis, key, keepable, "");
+  }
+
   async #write(key: string, keepable: Keepable): Promise<void> {
     const { version } = keepable.entry;
     this.#memory.write(key, keepable);
     this.#flights.delete(key);
     this.#peers.tell({ key, version });
-    if (!this.#redis || (await inTime(this.#redis.write(key, keepable)))) return;
+    if (!this.#redis || (await inTime(this.#redis.write(key, keepable), PATIENCE_MS))) return;
     this.#redis.leaveUnsettled(key, version);
     this.#peers.tell({ key, version, isUnsettled: true });
   }
@@ -222,7 +231,7 @@ export class TieredCache implements Cache {
     this.#memory.drop(key);
     this.#flights.delete(key);
     this.#peers.tell({ key });
-    if (this.#redis) await inTime(this.#redis.drop(key));
+    if (this.#redis) await inTime(this.#redis.drop(key), PATIENCE_MS);
   }
 
   #forget(namespace: string): void {
@@ -239,13 +248,4 @@ export class TieredCache implements Cache {
     else this.#memory.raise(key, version);
     if (isUnsettled && version !== undefined) this.#redis?.leaveUnsettled(key, version);
   }
-}
-
-/** Undefined when Redis keeps us waiting. */
-function inTime<T>(answer: Promise<T>): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    // After the sockets were read once more: on a busy event loop the answer may have been there in time.
-    const timer = setTimeout(() => setImmediate(resolve, undefined), PATIENCE_MS);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -167,7 +167,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
           const result = domain.toUser(record);
           const changedFields = Object.keys(domain.toProfile(ctx.params));
           work.record({ type: "user-created_v1", data: result, changedFields });
-          return { subject: record.id, result, current: domain.currentReading(result) };
+          return { subject: record.id, result, current: domain.currentReading(result), isNew: true };
         });
       },
 

@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { Redis } from "ioredis";
 import type { ServiceBroker } from "moleculer";
 
+import { cacheKey } from "../../broker/cache/cache-key.ts";
 import { call } from "../../lib/contracts.ts";
 import type { User } from "../../services/users/users.contract.ts";
 import { sharedServers } from "../support/shared-servers.ts";
 import { newUser } from "../support/rest-client.ts";
 import { startTestNodes, startUsersPair, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 let nodes: TestNodes;
 let caller: ServiceBroker;
@@ -23,6 +26,15 @@ beforeEach(async () => {
 afterAll(() => nodes.stop());
 
 const read = (id: string): Promise<User> => call(caller, "users.get", { id });
+
+test("a user that was just created is in the cache before anybody has read it", async () => {
+  const redis = new Redis(sharedServers().redisUrl);
+  const key = `rollcall:cache:${cacheKey("users.get", { id: user.id })}`;
+  await waitFor(async () => (await redis.exists(key)) === 1, { description: "the user to be in Redis" });
+  redis.disconnect();
+  await nodes.sql("UPDATE users.users SET nickname = 'past the product' WHERE id = $1", [user.id]);
+  await expect(read(user.id)).resolves.toEqual(user);
+});
 
 describe("a cached user", () => {
   test("is the changed one after a change under its id in capitals", async () => {
