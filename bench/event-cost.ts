@@ -1,18 +1,26 @@
-import { runLoadGenerator } from "./measure.ts";
-import type { LoadResult } from "./load.ts";
+import { randomBytes } from "node:crypto";
+
+import { RestClient } from "../test/support/rest-client.ts";
 import { startEventNode } from "./event-nodes.ts";
 import type { Servers } from "./servers.ts";
 import { startRollcall, type Side } from "./sides.ts";
+import { atSteadyRate } from "./steady-rate.ts";
 
 /** A rate that leaves the machine time: at its limit, whatever else runs on it shows in the latency. */
 const CREATES_PER_SECOND = 200;
-const CONNECTIONS = 10;
+const MAX_SOCKETS = 100;
 const WARM_UP_SECONDS = 3;
+
+/** Milliseconds from the moment at which a request was due. */
+interface Latency {
+  p50: number;
+  p99: number;
+}
 
 /** `POST /users` while a relay publishes the events, and while there is none. */
 export interface CostRound {
-  published: LoadResult;
-  unpublished: LoadResult;
+  published: Latency;
+  unpublished: Latency;
 }
 
 /** Measures the same Rollcall with a relay and without, in turns. */
@@ -36,7 +44,7 @@ export async function measurePublishingCost(
   }
 }
 
-async function createPublished(servers: Servers, side: Side, seconds: number): Promise<LoadResult> {
+async function createPublished(servers: Servers, side: Side, seconds: number): Promise<Latency> {
   const relay = await startEventNode(servers, { services: "events" });
   try {
     // Also publishes what was written while there was no relay.
@@ -47,14 +55,18 @@ async function createPublished(servers: Servers, side: Side, seconds: number): P
   }
 }
 
-function createUsers(side: Side, seconds: number): Promise<LoadResult> {
-  return runLoadGenerator({
-    baseUrl: side.baseUrl,
-    paths: ["/api/v1/users"],
-    creates: true,
-    headers: { ...side.credentials, "content-type": "application/json" },
-    connections: CONNECTIONS,
-    requestsPerSecond: CREATES_PER_SECOND,
-    seconds,
+async function createUsers(side: Side, seconds: number): Promise<Latency> {
+  const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
+  const count = seconds * CREATES_PER_SECOND;
+  const latencies = await atSteadyRate({ perSecond: CREATES_PER_SECOND, count }, async (dueAt) => {
+    const email = `cost.${randomBytes(8).toString("hex")}@example.com`;
+    const body = { email, firstName: "Ngozi", lastName: "Adichie" };
+    const { status } = await client.request("POST", "/api/v1/users", { headers: side.credentials, body });
+    if (status !== 201) throw new Error(`POST /users was answered with ${status}`);
+    return performance.now() - dueAt;
   });
+  client.close();
+  latencies.sort((a, b) => a - b);
+  const at = (fraction: number): number => latencies[Math.floor(count * fraction)] ?? Number.NaN;
+  return { p50: at(0.5), p99: at(0.99) };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
+import type { ServiceBroker } from "moleculer";
 
 import { startNode } from "../bootstrap/running-node.ts";
 import { loadConfig } from "../lib/config.ts";
@@ -8,6 +8,7 @@ import { silentLogger } from "../test/support/silent-logger.ts";
 import { waitFor } from "../test/support/wait-for.ts";
 import { startEventNode } from "./event-nodes.ts";
 import type { Servers } from "./servers.ts";
+import { atSteadyRate } from "./steady-rate.ts";
 
 const EVENTS_PER_SECOND = 200;
 /** Modules are compiled and connections made. Not counted. */
@@ -71,16 +72,12 @@ export async function measureEventLatency(servers: Servers, seconds: number): Pr
   }
 }
 
-async function createUsers(broker: Parameters<typeof call>[0], count: number): Promise<string[]> {
-  const startedAt = performance.now();
-  const created: Promise<{ id: string }>[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const waitMs = startedAt + (index * 1000) / EVENTS_PER_SECOND - performance.now();
-    if (waitMs > 0) await sleep(waitMs);
+async function createUsers(broker: ServiceBroker, count: number): Promise<string[]> {
+  const users = await atSteadyRate({ perSecond: EVENTS_PER_SECOND, count }, () => {
     const email = `latency.${randomBytes(8).toString("hex")}@example.com`;
-    created.push(call(broker, "users.create", { email, firstName: "Ngozi", lastName: "Adichie" }));
-  }
-  return (await Promise.all(created)).map(({ id }) => id);
+    return call(broker, "users.create", { email, firstName: "Ngozi", lastName: "Adichie" });
+  });
+  return users.map(({ id }) => id);
 }
 
 async function readLatencies({ database }: Servers, ids: string[]): Promise<number[]> {

@@ -166,7 +166,7 @@ function renderCosts(costs: readonly CostRound[]): string {
   const cost = median(costs.map(({ published, unpublished }) => published.p50 / unpublished.p50));
   return [
     "## What publishing costs those who write",
-    "`POST /users`, 200 a second over 10 connections, with a relay that publishes and without any; milliseconds.",
+    "`POST /users`, 200 a second at a steady rate, with a relay that publishes and without any; milliseconds.",
     [
       "| p50 with | p50 without | times | p99 with | p99 without |",
       "| ---: | ---: | ---: | ---: | ---: |",

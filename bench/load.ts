@@ -14,8 +14,6 @@ export interface LoadSpec {
   creates: boolean;
   headers: Record<string, string>;
   connections: number;
-  /** Steady rate of all connections together; without it, each sends as soon as it has its answer. */
-  requestsPerSecond?: number;
   seconds: number;
 }
 
@@ -43,7 +41,6 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
         url: spec.baseUrl,
         connections: spec.connections,
         duration: spec.seconds,
-        ...(spec.requestsPerSecond !== undefined && { overallRate: spec.requestsPerSecond }),
         headers: spec.headers,
         requests: [{ setupRequest: (request) => ({ ...request, ...nextRequest(spec) }) }],
       },

@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 import { RestClient } from "../test/support/rest-client.ts";
 import type { Side } from "./sides.ts";
+import { atSteadyRate } from "./steady-rate.ts";
 
 /** A load like that of a busy day: so many requests a second, whatever the answers take. */
 export interface SteadyLoad {
@@ -32,7 +31,7 @@ export interface Latencies {
 
 const MAX_SOCKETS = 100;
 
-/** Sends requests at their times, not when others are answered: a slow answer does not hide those behind it. */
+/** Sends reads and writes at a steady rate. */
 export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
   const { side, requestsPerSecond, seconds, writeShare } = load;
   const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
@@ -56,15 +55,7 @@ export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
       failed += 1;
     }
   };
-  const startedAt = performance.now();
-  const pending: Promise<void>[] = [];
-  for (let sent = 0; sent < requestsPerSecond * seconds; sent += 1) {
-    const dueAt = startedAt + (sent * 1000) / requestsPerSecond;
-    const early = dueAt - performance.now();
-    if (early > 0) await sleep(early);
-    pending.push(send(dueAt));
-  }
-  await Promise.all(pending);
+  await atSteadyRate({ perSecond: requestsPerSecond, count: requestsPerSecond * seconds }, send);
   client.close();
   return {
     reads: describe(latencies.reads),
