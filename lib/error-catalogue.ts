@@ -96,6 +96,12 @@ export const ERROR_CATALOGUE = {
     description:
       "The credentials are valid, but not for this: it is about another user, changes what only an admin may change, or the API key lacks the scope. `docs/access.md` lists who may do what.",
   },
+  INVALID_SIGNATURE: {
+    status: 403,
+    title: "The URL is not valid, or no longer",
+    retryable: false,
+    description: "The signature of the URL does not fit, or its time is over. Ask for a new one.",
+  },
   ROUTE_NOT_FOUND: {
     status: 404,
     title: "There is nothing at this path",
@@ -107,6 +113,20 @@ export const ERROR_CATALOGUE = {
     title: "There is no such user",
     retryable: false,
     description: "No user has this id, or the user is deleted (a deleted user can be restored for 30 days).",
+  },
+  IMAGE_NOT_FOUND: {
+    status: 404,
+    title: "There is no such image",
+    retryable: false,
+    description:
+      "No image has this id, or it belongs to somebody else; or the file of an image has no such URL.",
+  },
+  UPLOAD_NOT_FOUND: {
+    status: 404,
+    title: "There is no such upload",
+    retryable: false,
+    description:
+      "No upload of this user has this id, it was completed already, or it was not completed in time.",
   },
   API_KEY_NOT_FOUND: {
     status: 404,
@@ -158,6 +178,13 @@ export const ERROR_CATALOGUE = {
     retryable: false,
     description: "The user was deleted more than 30 days ago.",
   },
+  UPLOAD_INCOMPLETE: {
+    status: 409,
+    title: "The upload has not arrived",
+    retryable: true,
+    description:
+      "The bytes have not arrived in the announced size. Send them to the URL of the upload, then complete it again.",
+  },
   IDEMPOTENCY_IN_FLIGHT: {
     status: 409,
     title: "The first request with this key is still running",
@@ -192,11 +219,37 @@ export const ERROR_CATALOGUE = {
     description:
       "Send `application/json` in UTF-8 (for PATCH also `application/merge-patch+json`), without `Content-Encoding`.",
   },
+  UNSUPPORTED_IMAGE_TYPE: {
+    status: 415,
+    title: "The type of the image is not supported",
+    retryable: false,
+    description:
+      "The bytes are not a JPEG, PNG, WebP, AVIF or GIF image, whatever `Content-Type` or the name says.",
+  },
   IDEMPOTENCY_KEY_REUSED: {
     status: 422,
     title: "The idempotency key was used for another request",
     retryable: false,
     description: "The same `Idempotency-Key` came with other parameters. Use a new key for a new request.",
+  },
+  IMAGE_UNREADABLE: {
+    status: 422,
+    title: "The image cannot be read",
+    retryable: false,
+    description: "The image is damaged, cut off, or takes too much work to read. `detail` says which.",
+  },
+  IMAGE_TOO_LARGE: {
+    status: 422,
+    title: "The image has too many pixels",
+    retryable: false,
+    description:
+      "The image has more pixels than are accepted, or takes too much memory to read. `detail` says how many are allowed.",
+  },
+  AVATAR_NOT_PUBLIC: {
+    status: 422,
+    title: "The avatar must be public",
+    retryable: false,
+    description: "Everybody who may see a user sees its avatar, so a private image cannot be one.",
   },
   RATE_LIMITED: {
     status: 429,
@@ -228,6 +281,13 @@ export const ERROR_CATALOGUE = {
     title: "The database is not available",
     retryable: true,
     description: "The database is away or too busy. Try again after `Retry-After` seconds.",
+  },
+  STORAGE_UNAVAILABLE: {
+    status: 503,
+    title: "The storage of images is not available",
+    retryable: true,
+    description:
+      "The storage is away or too slow. Nothing was stored. Try again after `Retry-After` seconds.",
   },
   OVERLOADED: {
     status: 503,
