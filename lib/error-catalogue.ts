@@ -1,3 +1,5 @@
+/* oxlint-disable max-lines -- one table, which is read as a whole */
+
 /** What the outside sees of one kind of error. */
 export interface ErrorDefinition {
   /** HTTP status code. */
