@@ -48,6 +48,20 @@ export function call<Name extends ActionName>(
   return (source as ServiceBroker).call<ActionResult<Name>, ActionParams<Name>>(name, params, options);
 }
 
+/**
+ * Calls an action for a request, but in the name of this node, which may do what the principal of the request may not.
+ *
+ * @throws as `call`
+ */
+export function callAsNode<Name extends ActionName>(
+  ctx: Context,
+  name: Name,
+  params: ActionParams<Name>,
+  options?: CallingOptions,
+): Promise<ActionResult<Name>> {
+  return call(ctx.broker, name, params, { ...options, requestID: ctx.requestID ?? ctx.id });
+}
+
 /** Sends a transient event to one instance of every service that listens. */
 export function emit<Name extends keyof TransientEventMap>(
   source: Source,

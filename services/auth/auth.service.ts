@@ -3,7 +3,7 @@ import type { Node } from "../../bootstrap/node.ts";
 import { hasType } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { broadcast, call, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import { broadcast, call, callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import type { Principal, PrincipalMeta } from "../../lib/principal.ts";
 import { createSweep } from "../../lib/sweep.ts";
 import { DatabaseErrorsMixin } from "../../mixins/database-errors.mixin.ts";
@@ -206,11 +206,11 @@ export function createAuthService(node: Node): AppServiceSchema<object, Methods,
     methods: {
       async findUser(this: AuthService, ctx: Context, by: { id: string } | { email: string }) {
         // Not in the name of the caller, who may be nobody yet.
-        const options = { requestID: ctx.requestID ?? ctx.id, meta: { $cache: false } };
+        const options = { meta: { $cache: false } };
         try {
           return "id" in by
-            ? await call(this.broker, "users.get", by, options)
-            : await call(this.broker, "users.getByEmail", by, options);
+            ? await callAsNode(ctx, "users.get", by, options)
+            : await callAsNode(ctx, "users.getByEmail", by, options);
         } catch (error) {
           if (hasType(error, "USER_NOT_FOUND")) return undefined;
           throw error;

@@ -1,6 +1,6 @@
 import type { Context } from "moleculer";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { call, type ActionParams } from "../../lib/contracts.ts";
+import { callAsNode, type ActionParams } from "../../lib/contracts.ts";
 import type { UnitOfWorkMethods, Work } from "../../mixins/unit-of-work.mixin.ts";
 import * as contract from "./users.contract.ts";
 import * as domain from "./users.domain.ts";
@@ -147,8 +147,8 @@ async function followUp(
   userId: string,
 ): Promise<void> {
   try {
-    // In the name of the node: whoever may suspend a user need not be allowed to do this by itself.
-    await call(ctx.broker, action, { userId }, { ...FOLLOW_UP, requestID: ctx.requestID ?? ctx.id });
+    // Whoever may suspend a user need not be allowed to do this by itself.
+    await callAsNode(ctx, action, { userId }, FOLLOW_UP);
   } catch (error) {
     ctx.broker.logger.warn({ err: error, action, userId }, "left to the consumer of the event");
   }

@@ -2,7 +2,7 @@ import type { Context } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
-import { call, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
 import * as contract from "./users.contract.ts";
 import { requireUser, toUser } from "./users.domain.ts";
@@ -33,7 +33,7 @@ export function AccountRecordsMixin({
           const record = await this.repository.find(id);
           requireUser(record, id);
           const [auth, page] = await Promise.all([
-            call(ctx.broker, "auth.exportUser", { userId: record.id }, inNameOfNode(ctx)),
+            callAsNode(ctx, "auth.exportUser", { userId: record.id }),
             eventsAbout(ctx, { id, after, limit: EXPORTED_EVENTS }),
           ]);
           return {
@@ -73,17 +73,13 @@ export function AccountRecordsMixin({
   };
 }
 
-/** The log is not for users, and neither are the internal actions of auth; what is about oneself is. */
-function inNameOfNode(ctx: Context) {
-  return { requestID: ctx.requestID ?? ctx.id };
-}
-
+/** The log is not for users; what is about oneself is. */
 function eventsAbout(
   ctx: Context,
   { id, after, limit }: { id: string; after: number | undefined; limit: number },
 ): Promise<ActionResult<"events.list">> {
   const params = { subject: id, limit, ...(after !== undefined && { after }) };
-  return call(ctx.broker, "events.list", params, inNameOfNode(ctx));
+  return callAsNode(ctx, "events.list", params);
 }
 
 function toHistoryEntry(event: CloudEvent): contract.HistoryEntry {

@@ -3,7 +3,7 @@ import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
 import { newId } from "../../lib/ids.ts";
-import { call, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
@@ -193,7 +193,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
   };
 }
 
-/** In the name of the node: whoever signs up may not set passwords of just any user. */
+/** Not as whoever signs up, who may not set passwords of just any user. */
 async function setPassword(ctx: Context, userId: string, password: string): Promise<void> {
-  await call(ctx.broker, "auth.setPassword", { userId, password }, { requestID: ctx.requestID ?? ctx.id });
+  await callAsNode(ctx, "auth.setPassword", { userId, password });
 }
