@@ -10,6 +10,7 @@ export interface ConfigProblem {
 const SET_TOGETHER = [
   ["AUTH_ISSUER", "AUTH_JWKS_URL", "AUTH_AUDIENCE"],
   ["ADMIN_EMAIL", "ADMIN_PASSWORD"],
+  ["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"],
 ] as const satisfies (keyof Settings)[][];
 
 function others(names: readonly string[], name: string): string {
@@ -49,6 +50,9 @@ export function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<s
     const missing = names.filter(isMissing);
     if (missing.length === names.length) continue;
     problems.push(...missing.map((name) => ({ name, message: `is needed with ${others(names, name)}` })));
+  }
+  if (config.STORAGE === "s3" && isMissing("S3_BUCKET")) {
+    problems.push({ name: "S3_BUCKET", message: "is required with STORAGE=s3" });
   }
   if (config.DATABASE_REPLICA_URLS?.length && isMissing("DATABASE_URL")) {
     problems.push({ name: "DATABASE_REPLICA_URLS", message: "needs DATABASE_URL" });

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { contradictionsIn, type ConfigProblem } from "./config-contradictions.ts";
+import { IMAGE_SETTINGS } from "./image-settings.ts";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
 import { listOf, milliseconds, originOf, urlOf, wholeNumber } from "./setting-types.ts";
 import { StartupError } from "./startup-error.ts";
@@ -27,7 +28,11 @@ const schema = z.object({
   METRICS_PORT: wholeNumber(0, 65_535)
     .optional()
     .describe("TCP port for Prometheus and probes: /metrics, /health/live, /health/ready. Unset: none."),
-  DATA_DIR: z.string().min(1).default("./data").describe("Folder for the data of embedded mode."),
+  DATA_DIR: z
+    .string()
+    .min(1)
+    .default("./data")
+    .describe("Folder for the data of embedded mode, and for images with STORAGE=disk."),
   SERVICES: z
     .string()
     .default("all")
@@ -44,7 +49,7 @@ const schema = z.object({
     .min(32)
     .optional()
     .describe(
-      "Key (32 characters or more) that signs cursors; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",
+      "Key (32 characters or more) that signs cursors and URLs; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",
     ),
   SERVICE_PRINCIPAL: z
     .string()
@@ -140,6 +145,7 @@ const schema = z.object({
   EVENTS_POLL_INTERVAL_MS: milliseconds(10, 60_000)
     .prefault("1000")
     .describe("How often the relay looks for events of which it was not told."),
+  ...IMAGE_SETTINGS,
   START_DEADLINE_MS: milliseconds(1000, 300_000)
     .prefault("30000")
     .describe(
@@ -187,6 +193,9 @@ const schema = z.object({
     .default("auto")
     .describe("json, pretty, or auto: pretty on a terminal."),
 });
+
+/** Their defaults are made at the start. */
+const OF_HOST = new Set(["NODE_ID", "IMAGE_WORKERS"]);
 
 /** A setting as documentation sees it. */
 export interface SettingDescription {
@@ -249,7 +258,7 @@ function valueOf(name: string, environment: Environment, problems: ConfigProblem
 /** Every setting in the order of the schema, for generated documentation. */
 export function describeSettings(): SettingDescription[] {
   return Object.entries(schema.shape).map(([name, type]) => {
-    const fallback = name === "NODE_ID" ? undefined : defaultOf(type);
+    const fallback = OF_HOST.has(name) ? undefined : defaultOf(type);
     return { name, description: type.description ?? "", defaultValue: fallback };
   });
 }

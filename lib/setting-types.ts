@@ -22,7 +22,7 @@ export const urlOf = (...schemes: string[]) =>
     });
 
 /** Entries separated by commas, each of them once. */
-export const listOf = <T extends z.ZodType<string, string>>(item: T) =>
+export const listOf = <T extends z.ZodType<unknown, string>>(item: T) =>
   z
     .string()
     .transform((value) => {
@@ -34,3 +34,11 @@ export const listOf = <T extends z.ZodType<string, string>>(item: T) =>
 export const originOf = z.string().refine((value) => URL.canParse(value) && new URL(value).origin === value, {
   message: "must be an origin such as https://app.example.com, without a path",
 });
+
+/** Without a trailing slash. */
+export const baseUrlOf = z
+  .string()
+  .refine((value) => /^https?:\/\/[^?#]+$/.test(value) && URL.canParse(value), {
+    message: "must be a URL such as https://cdn.example.com, without a query",
+  })
+  .transform((value) => value.replace(/\/+$/, ""));

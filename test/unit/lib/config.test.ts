@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
@@ -53,6 +54,28 @@ const SAMPLES: { [Name in keyof Config]-?: [written: string, read: Config[Name]]
   EVENT_LOG_RETENTION_DAYS: ["90", 90],
   EVENTS_STREAM_REPLICAS: ["3", 3],
   EVENTS_POLL_INTERVAL_MS: ["250", 250],
+  STORAGE: ["s3", "s3"],
+  STORAGE_TIMEOUT_MS: ["500", 500],
+  S3_ENDPOINT: ["http://minio:9000", "http://minio:9000"],
+  S3_PUBLIC_ENDPOINT: ["https://files.example.com", "https://files.example.com"],
+  S3_REGION: ["eu-west-1", "eu-west-1"],
+  S3_BUCKET: ["rollcall", "rollcall"],
+  S3_ACCESS_KEY_ID: ["key", "key"],
+  S3_SECRET_ACCESS_KEY: ["its secret", "its secret"],
+  S3_PATH_STYLE: ["on", "on"],
+  CDN_BASE_URL: ["https://cdn.example.com/images/", "https://cdn.example.com/images"],
+  MEDIA_URL_TTL_SECONDS: ["60", 60],
+  IMAGE_PRESETS: [
+    "icon:16x24, wide:4096",
+    [
+      { name: "icon", width: 16, height: 24, fit: "cover" },
+      { name: "wide", width: 4096, height: 4096, fit: "inside" },
+    ],
+  ],
+  IMAGE_FORMATS: ["jpeg,avif", ["jpeg", "avif"]],
+  IMAGE_WORKERS: ["3", 3],
+  IMAGE_QUEUE_MAX: ["0", 0],
+  IMAGE_TIMEOUT_MS: ["5000", 5000],
   START_DEADLINE_MS: ["5000", 5000],
   STOP_DEADLINE_MS: ["20000", 20_000],
   DRAIN_DELAY_MS: ["0", 0],
@@ -79,6 +102,9 @@ const COMPANIONS: Partial<Record<keyof Config, Record<string, string>>> = {
   AUTH_JWKS_URL: { AUTH_ISSUER: "https://id.example", AUTH_AUDIENCE: "rollcall" },
   AUTH_AUDIENCE: { AUTH_ISSUER: "https://id.example", AUTH_JWKS_URL: "https://id.example/keys" },
   DATABASE_REPLICA_URLS: { DATABASE_URL: "postgres://db/rollcall" },
+  STORAGE: { S3_BUCKET: "rollcall" },
+  S3_ACCESS_KEY_ID: { S3_SECRET_ACCESS_KEY: "its secret" },
+  S3_SECRET_ACCESS_KEY: { S3_ACCESS_KEY_ID: "key" },
 };
 
 /** The reasons for which an environment is refused, one a line. */
@@ -139,6 +165,27 @@ describe("the defaults", () => {
       EVENT_LOG_RETENTION_DAYS: 30,
       EVENTS_STREAM_REPLICAS: 1,
       EVENTS_POLL_INTERVAL_MS: 1000,
+      STORAGE: "disk",
+      STORAGE_TIMEOUT_MS: 3000,
+      S3_ENDPOINT: undefined,
+      S3_PUBLIC_ENDPOINT: undefined,
+      S3_REGION: "us-east-1",
+      S3_BUCKET: undefined,
+      S3_ACCESS_KEY_ID: undefined,
+      S3_SECRET_ACCESS_KEY: undefined,
+      S3_PATH_STYLE: "off",
+      CDN_BASE_URL: undefined,
+      MEDIA_URL_TTL_SECONDS: 3600,
+      IMAGE_PRESETS: [
+        { name: "thumb", width: 64, height: 64, fit: "cover" },
+        { name: "small", width: 256, height: 256, fit: "inside" },
+        { name: "medium", width: 640, height: 640, fit: "inside" },
+        { name: "large", width: 1600, height: 1600, fit: "inside" },
+      ],
+      IMAGE_FORMATS: ["avif", "webp", "jpeg"],
+      IMAGE_WORKERS: Math.max(1, availableParallelism() - 1),
+      IMAGE_QUEUE_MAX: 32,
+      IMAGE_TIMEOUT_MS: 20_000,
       START_DEADLINE_MS: 30_000,
       STOP_DEADLINE_MS: 15_000,
       DRAIN_DELAY_MS: 1000,
@@ -277,6 +324,8 @@ describe("a wrong configuration", () => {
     ],
     [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
     [{ NATS_URL: "nats://n", SECRET }, "AUTH_KEYS: is required with NATS_URL on a node that runs auth"],
+    [{ STORAGE: "s3" }, "S3_BUCKET: is required with STORAGE=s3"],
+    [{ S3_ACCESS_KEY_ID: "key" }, "S3_SECRET_ACCESS_KEY: is needed with S3_ACCESS_KEY_ID"],
     [{ ADMIN_EMAIL: "root@example.com" }, "ADMIN_PASSWORD: is needed with ADMIN_EMAIL"],
     [
       { AUTH_ISSUER: "https://id.example", AUTH_AUDIENCE: "rollcall" },

@@ -23,10 +23,12 @@ describe("the catalogue", () => {
     const retryable = DEFINITIONS.filter(([, definition]) => definition.retryable);
     expect(retryable.map(([code, { status }]) => [code, status])).toEqual([
       ["REQUEST_TOO_SLOW", 408],
+      ["UPLOAD_INCOMPLETE", 409],
       ["IDEMPOTENCY_IN_FLIGHT", 409],
       ["RATE_LIMITED", 429],
       ["SERVICE_UNAVAILABLE", 503],
       ["DATABASE_UNAVAILABLE", 503],
+      ["STORAGE_UNAVAILABLE", 503],
       ["OVERLOADED", 503],
       ["UPSTREAM_TIMEOUT", 504],
     ]);
