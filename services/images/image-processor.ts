@@ -25,6 +25,20 @@ export interface ProcessedImage {
   files: PresetFile[];
 }
 
+/** What an image processor is doing, and what it did since it was made. */
+export interface ImageProcessorUsage {
+  /** Processes that run, whether they work or not. */
+  workers: number;
+  running: number;
+  waiting: number;
+  /** Jobs by how they ended: images made, refused for what they are, or for too many that wait; and own failures. */
+  outcomes: Readonly<Record<"done" | "refused" | "overloaded" | "failed", number>>;
+  /** Time that workers have spent on jobs. */
+  workSeconds: number;
+  /** Workers that ended by themselves or had to be ended within a job. */
+  workersLost: number;
+}
+
 /**
  * Makes presets from images, a bounded number at a time and with bounded work for each.
  *
@@ -36,6 +50,7 @@ export interface ImageProcessor {
   process(source: string, folder: string): Promise<ProcessedImage>;
   /** Makes one file: of a preset that was configured after the image came. */
   render(source: string, folder: string, what: { preset: string; format: MediaFormat }): Promise<PresetFile>;
+  usage(): ImageProcessorUsage;
   /** Ends what runs; the calls fail. */
   stop(): Promise<void>;
 }
