@@ -31,6 +31,13 @@ export function createHttpServer(handler: RequestListener): Server {
   server.on("clientError", answerClientError);
   // Node would answer 417, with an empty body; an expectation that is not known may be ignored (RFC 9110, 10.1.1).
   server.on("checkExpectation", listener);
+  server.on("checkContinue", (request, response) => {
+    // Only when somebody reads the body: what is refused without it, the client need not send (RFC 9110, 10.1.1).
+    request.once("resume", () => {
+      if (!response.headersSent) response.writeContinue();
+    });
+    listener(request, response);
+  });
   return server;
 }
 

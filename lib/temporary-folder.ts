@@ -1,0 +1,56 @@
+import { mkdtemp, readdir, realpath, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Those of this process that are open. */
+const open = new Set<string>();
+
+/** A folder for the temporary files of this process, which no other user may enter. */
+export interface TemporaryFolder {
+  readonly path: string;
+  /** Removes it with everything in it. */
+  remove(): Promise<void>;
+}
+
+/**
+ * Makes a folder below that of the system for temporary files (`TMPDIR`). What processes have left there that were
+ * killed is removed first: the names say whose the folders are.
+ *
+ * @param purpose `[a-z]` words; only folders of the same purpose are looked at
+ */
+export async function openTemporaryFolder(purpose: string): Promise<TemporaryFolder> {
+  const parent = await realpath(tmpdir());
+  const prefix = `rollcall-${purpose}-`;
+  await removeLeftovers(parent, prefix);
+  const path = await mkdtemp(join(parent, `${prefix}${process.pid}-`));
+  open.add(path);
+  return {
+    path,
+    async remove() {
+      await rm(path, { recursive: true, force: true });
+      open.delete(path);
+    },
+  };
+}
+
+async function removeLeftovers(parent: string, prefix: string): Promise<void> {
+  const names = await readdir(parent);
+  const leftovers = names
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => ({ path: join(parent, name), pid: Number(name.slice(prefix.length).split("-")[0]) }))
+    .filter(({ path, pid }) => (pid === process.pid ? !open.has(path) : !isRunning(pid)));
+  for (const { path } of leftovers) {
+    // One of another user stays: it is for that one to remove.
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid < 1) return true;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}
