@@ -16,7 +16,7 @@ help: ## Show this list
 install: node-version $(INSTALLED) ## Install the npm packages, when they have changed
 
 run: install ## Install, then start the whole product on http://127.0.0.1:3000
-	@exec $(NODE) bootstrap/start.ts
+	@exec $(NODE) bootstrap/start.js
 
 test: install system-packages ## Run everything: types, lint, format and all tests
 	@$(RUN_TESTS)
@@ -98,6 +98,7 @@ node-version:
 $(INSTALLED): package-lock.json
 	@echo "Installing the npm packages ..."
 	@npm ci --include=dev --loglevel=error --no-audit --no-fund --no-update-notifier
+	@$(NODE) bootstrap/compile.js
 	@touch $@
 
 system-packages:

@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 
 import { startRollcall } from "../test/support/rollcall-process.ts";
 import { watchUsage } from "./process-usage.ts";
@@ -13,12 +16,15 @@ export interface IdleNode {
   residentBytes: number;
 }
 
+const SERVICES = ["api", "users", "auth", "events", "cache"];
 const IDLE_MS = 3000;
 
-/** Starts a gateway and a node of users, each without and with metrics, one after the other. */
+/** Starts a node of each service, without and with metrics, one after the other. */
 export async function measureIdleNodes(servers: Servers): Promise<IdleNode[]> {
+  // As after an install, also when the source was changed since.
+  await promisify(execFile)(process.execPath, [join(import.meta.dirname, "../bootstrap/compile.js")]);
   const measured: IdleNode[] = [];
-  for (const services of ["api", "users"]) {
+  for (const services of SERVICES) {
     for (const hasMetrics of [false, true]) measured.push(await measureNode(servers, services, hasMetrics));
   }
   return measured;
@@ -32,6 +38,7 @@ async function measureNode(servers: Servers, services: string, hasMetrics: boole
       NATS_URL: servers.natsUrl,
       REDIS_URL: servers.redisUrl,
       SECRET: "a secret of the benchmark, 32 characters or more",
+      AUTH_KEYS: "0".repeat(64),
       SERVICES: services,
       LOG_FORMAT: "json",
       NODE_ENV: "production",

@@ -79,13 +79,13 @@ export async function startRollcall(
   const programsOn = (port: string): Program[] => [
     {
       name: "users",
-      entry: "bootstrap/start.ts",
+      entry: "bootstrap/start.js",
       imports,
       environment: { ...node, ...metricsOn("users"), SERVICES: "users,auth", NODE_ID: "users" },
     },
     {
       name: "gateway",
-      entry: "bootstrap/start.ts",
+      entry: "bootstrap/start.js",
       imports,
       environment: {
         ...node,

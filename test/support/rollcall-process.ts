@@ -59,7 +59,7 @@ const START_TIMEOUT_MS = 30_000;
 export function launchRollcall({
   env = {},
   prefix = [],
-  program = "start.ts",
+  program = "start.js",
   args = [],
   input = "",
 }: RollcallOptions = {}): Rollcall {

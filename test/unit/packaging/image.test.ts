@@ -24,7 +24,7 @@ const copied = imageInstructions("COPY")
   .filter((words) => !words.startsWith("--from"))
   .flatMap((words) => words.split(/\s+/).slice(0, -1));
 const sources = copied.flatMap((path) =>
-  path.endsWith(".ts") ? path : globSync(`${path}/**/*.ts`, { cwd: ROOT }),
+  path.endsWith(".ts") ? path : globSync(`${path}/**/*.{js,ts}`, { cwd: ROOT }),
 );
 const importsOf = (file: string): string[] =>
   [...readFileSync(join(ROOT, file), "utf8").matchAll(IMPORT)].map(([, name = ""]) => name);
