@@ -20,7 +20,8 @@ COPY services services
 # Of the user that runs it, as Node keeps a cache for each; root's afterwards, as what is in it gets executed.
 RUN install --directory --owner=1000 node_modules/.cache/rollcall \
     && setpriv --reuid=1000 --regid=1000 --clear-groups node bootstrap/compile.js \
-    && chown --recursive root:root node_modules/.cache
+    && chown --recursive root:root node_modules/.cache \
+    && chmod --recursive a+rX node_modules/.cache
 
 # `npm run migrate` must not write: the root file system may be read-only.
 ENV NODE_ENV=production \
