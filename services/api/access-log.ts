@@ -1,28 +1,33 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { NodeMetrics } from "../../broker/metrics.ts";
+import type { GatewayRequest } from "./gateway-request.ts";
 import { pathOf } from "./respond.ts";
 
 /** The client left before there was an answer: no status of HTTP, but what nginx made common in logs. */
 const CLIENT_CLOSED_REQUEST = 499;
 
+export interface AccessLogParts {
+  log: Logger;
+  metrics: NodeMetrics | undefined;
+}
+
 /**
- * Middleware that writes one line for each request when it is done, 5xx as errors, the others at info level, and counts
- * it in the metrics.
+ * Makes a function that writes one line for a request when it is done, 5xx as errors, the others at info level, and
+ * counts it in the metrics.
  */
-export function accessLog(log: Logger, metrics: NodeMetrics | undefined) {
-  return function logRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
+export function accessLog({ log, metrics }: AccessLogParts) {
+  return function logWhenDone(request: GatewayRequest, response: ServerResponse): void {
     const startedAt = performance.now();
-    response.once("close", () => {
+    response.on("close", () => {
       const durationMs = performance.now() - startedAt;
       // Without an answer, Node has 200 there.
       const status = response.headersSent ? response.statusCode : CLIENT_CLOSED_REQUEST;
-      metrics?.observeHttp(
-        { method: request.method ?? "", route: routeOf(request), status },
-        durationMs / 1000,
-      );
+      metrics?.observeHttp({ method: request.method ?? "", route: request.route, status }, durationMs / 1000);
+      const level = status >= 500 ? "error" : "info";
+      if (!log.isLevelEnabled(level)) return;
       const line = {
-        requestId: response.getHeader("X-Request-Id"),
+        requestId: request.id,
         method: request.method,
         path: pathOf(request),
         status,
@@ -30,14 +35,7 @@ export function accessLog(log: Logger, metrics: NodeMetrics | undefined) {
         // The client left before it had the whole answer.
         ...(!response.writableFinished && { aborted: true }),
       };
-      if (status >= 500) log.error(line, "request failed");
-      else log.info(line, "request");
+      log[level](line, status >= 500 ? "request failed" : "request");
     });
-    next();
   };
-}
-
-/** The pattern of the path: paths themselves would be without number. */
-function routeOf(request: IncomingMessage): string {
-  return (request as { $alias?: { fullPath: string } }).$alias?.fullPath ?? "unmatched";
 }

@@ -11,10 +11,10 @@ import { EventWaits } from "./event-waits.ts";
 import type { Guard } from "./guard.ts";
 import { negotiate } from "./representation.ts";
 import { sendBody } from "./respond.ts";
-import type { GatewayRequest } from "./rest-handler.ts";
+import { callingOptions, type GatewayRequest } from "./gateway-request.ts";
 
 /** Answers a request on its own, beyond one call and one result. */
-export type Answer = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
+type Answer = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
 
 /** How a gateway answers requests about the event log. */
 export interface EventAnswers {
@@ -38,7 +38,7 @@ interface EventAnswersParts {
 
 export function createEventAnswers({ broker, guard, log, timing = {} }: EventAnswersParts): EventAnswers {
   const readPage = (query: Partial<ListEvents>, request: GatewayRequest): Promise<EventPage> =>
-    call(broker, "events.list", query, { parentCtx: request.$ctx });
+    call(broker, "events.list", query, callingOptions(request));
   // In the name of the node: what it finds is for all readers, each of whom was admitted before.
   const hub = new EventHub({ readPage: (query) => call(broker, "events.list", query), log });
   const waits = new EventWaits(hub);
@@ -47,7 +47,7 @@ export function createEventAnswers({ broker, guard, log, timing = {} }: EventAns
 
   const feed: Answer = async (request, response) => {
     const format = negotiate(request);
-    const query = readFeedQuery(request.originalUrl);
+    const query = readFeedQuery(request.url);
     const { wait, ...list } = query;
     let page = await readPage(list, request);
     if (page.data.length === 0 && wait > 0) {
@@ -59,7 +59,7 @@ export function createEventAnswers({ broker, guard, log, timing = {} }: EventAns
     }
     response.appendHeader("Vary", "Accept");
     response.setHeader("Cache-Control", "no-store");
-    response.setHeader("Link", nextLink(request.originalUrl, page.nextAfter));
+    response.setHeader("Link", nextLink(request.url, page.nextAfter));
     sendBody(response, 200, page, { format, xmlRoot: "events" });
   };
 

@@ -6,7 +6,7 @@ import { Slots } from "../../lib/slots.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import type { EventHub } from "./event-hub.ts";
 import { readStreamQuery } from "./event-query.ts";
-import type { GatewayRequest } from "./rest-handler.ts";
+import type { GatewayRequest } from "./gateway-request.ts";
 import { SseStream } from "./sse-stream.ts";
 
 /** Reads a page of the log in the name of a request. */
@@ -70,7 +70,7 @@ export class EventStreams {
    */
   async open(request: GatewayRequest, response: ServerResponse): Promise<void> {
     if (new Negotiator(request).mediaType([EVENT_STREAM]) === undefined) throw appError("NOT_ACCEPTABLE");
-    const { after, ...filter } = readStreamQuery(request.originalUrl, request.headers);
+    const { after, ...filter } = readStreamQuery(request.url, request.headers);
     const position = await this.#startAt(after, request);
     if (this.#isClosed) throw appError("SERVICE_UNAVAILABLE");
     if (this.#streams.size >= MAX_STREAMS) throw appError("OVERLOADED");

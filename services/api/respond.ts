@@ -70,7 +70,7 @@ export function challenge(response: ServerResponse, error?: string, scope?: stri
 }
 
 export function pathOf(request: IncomingMessage): string {
-  const url = (request as { originalUrl?: string }).originalUrl ?? request.url ?? "";
+  const url = request.url ?? "";
   const end = url.indexOf("?");
   return end === -1 ? url : url.slice(0, end);
 }

@@ -5,9 +5,9 @@ import type { CacheMeta } from "../../broker/cache/cacher.ts";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
-import type { PrincipalMeta } from "../../lib/principal.ts";
-import type { EventAnswers } from "./event-answers.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
+import type { EventAnswers } from "./event-answers.ts";
+import { callingOptions, type GatewayRequest, type RequestHandler } from "./gateway-request.ts";
 import type { Guard } from "./guard.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
@@ -15,14 +15,6 @@ import { readBody } from "./request-body.ts";
 import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
 import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
 import type { Method, RestRoute } from "./rest-route.ts";
-
-/** A request as moleculer-web hands it to the handler of an alias. */
-export interface GatewayRequest extends IncomingMessage {
-  originalUrl: string;
-  /** Its metadata goes along with every call for this request. */
-  $ctx: Context<unknown, PrincipalMeta>;
-  $params: { params: Record<string, string> };
-}
 
 /** What an action tells the gateway beside its result. */
 interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
@@ -43,10 +35,10 @@ export interface RestHandlerParts {
 export function restHandler(
   routes: ReadonlyMap<Method, RestRoute>,
   { broker, guard, limits, events, log }: RestHandlerParts,
-) {
+): RequestHandler {
   const allowed = allowedMethods(routes);
 
-  return async function handle(request: GatewayRequest, response: ServerResponse): Promise<void> {
+  return async function handle(request, response) {
     try {
       if (request.method === "OPTIONS") {
         response.setHeader("Allow", allowed);
@@ -62,9 +54,8 @@ export function restHandler(
       }
       const { action } = route;
       const isRead = route.method === "GET";
-      const subject = request.$params.params;
-      const principal = await guard.admit(request, response, { action, isRead, params: subject });
-      request.$ctx.meta.principal = principal;
+      const principal = await guard.admit(request, response, { action, isRead, params: request.params });
+      request.principal = principal;
       if (route.answer) {
         await events[route.answer](request, response);
         return;
@@ -90,14 +81,14 @@ function allowedMethods(routes: ReadonlyMap<Method, RestRoute>): string {
 }
 
 async function readParameters(route: RestRoute, request: GatewayRequest): Promise<Record<string, unknown>> {
-  const query = readQuery(request.originalUrl);
+  const query = readQuery(request.url);
   const isRead = route.method === "GET";
   if (!isRead && !route.takesQuery) refuseAll(query);
 
   const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
   if (route.consumes && !body && !route.isBodyOptional)
     throw appError("MALFORMED_BODY", { detail: "A body is required." });
-  const params = joinParameters(body ?? query, request.$params.params);
+  const params = joinParameters(body ?? query, request.params);
   const expectedVersions = route.takesIfMatch ? expectedVersionsOf(request.headers["if-match"]) : undefined;
   if (expectedVersions) params["expectedVersions"] = expectedVersions;
   return params;
@@ -110,7 +101,7 @@ async function execute(
   response: ServerResponse,
   { params, format }: { params: Record<string, unknown>; format: Format },
 ): Promise<{ result: unknown; meta: ResponseMeta }> {
-  const options = callingOptions(request, route.method === "GET");
+  const options = optionsOf(request, route.method === "GET");
   // The gateway itself looks at nothing else of a page.
   if (route.representation?.kind === "page" && format === "json") {
     options.headers = { ...options.headers, [JSON_TEXT_HEADER]: "nextCursor" };
@@ -132,10 +123,10 @@ function setCacheStatus(response: ServerResponse, status: string | undefined): v
   if (status !== undefined) response.setHeader("Cache-Status", `rollcall; ${status}`);
 }
 
-function callingOptions(request: GatewayRequest, isRead: boolean): CallingOptions {
-  const options: CallingOptions = { parentCtx: request.$ctx };
+function optionsOf(request: GatewayRequest, isRead: boolean): CallingOptions {
+  const options: CallingOptions & { meta: CacheMeta } = callingOptions(request);
   if (isRead) {
-    if (asksForFresh(request)) options.meta = { $cache: false };
+    if (asksForFresh(request)) options.meta.$cache = false;
   } else {
     const key = readIdempotencyKey(request);
     if (key !== undefined) options.headers = { [IDEMPOTENCY_KEY_HEADER]: key };
@@ -192,7 +183,7 @@ function nextCursorOf(page: unknown): string | null {
 
 /** Links to the first and the next page (RFC 8288), with the same filters. */
 function setLinks(request: GatewayRequest, response: ServerResponse, nextCursor: string | null): void {
-  const [path = "", query] = request.originalUrl.split("?");
+  const [path = "", query] = request.url.split("?");
   const parameters = new URLSearchParams(query);
   const link = (relation: string) => {
     const text = parameters.toString();

@@ -9,14 +9,11 @@ const setSecurityHeaders = helmet({
   },
 });
 
-/** They are the same in every answer, so helmet, which makes them anew each time, is asked once. */
-const SECURITY_HEADERS = recordHeaders();
-
-/** Middleware that sets the headers with which browsers protect their users. */
-export function securityHeaders(_request: IncomingMessage, response: ServerResponse, next: () => void): void {
-  response.setHeaders(SECURITY_HEADERS);
-  next();
-}
+/**
+ * The headers with which browsers protect their users. They are the same in every answer, so helmet, which makes them
+ * anew each time, is asked once.
+ */
+export const SECURITY_HEADERS = recordHeaders();
 
 function recordHeaders(): Map<string, string> {
   const headers = new Map<string, string>();

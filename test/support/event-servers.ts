@@ -5,10 +5,11 @@ import type { AddressInfo } from "node:net";
 
 import type { ServiceBroker } from "moleculer";
 
+import type { Principal } from "../../lib/principal.ts";
 import { createEventAnswers, type EventAnswers } from "../../services/api/event-answers.ts";
 import type { StreamTiming } from "../../services/api/event-streams.ts";
+import type { GatewayRequest } from "../../services/api/gateway-request.ts";
 import { sendProblem } from "../../services/api/respond.ts";
-import type { GatewayRequest } from "../../services/api/rest-handler.ts";
 import { appendToLog, type LogColumns } from "./event-log.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { startTestNodes, type TestNodes } from "./test-nodes.ts";
@@ -76,8 +77,10 @@ async function startServer(broker: ServiceBroker, timing: Partial<StreamTiming>)
   const guard = { stillAdmits: async () => !isRevoked };
   const answers = createEventAnswers({ broker, guard, log: silentLogger, timing });
   const server = createServer((incoming, response) => {
-    response.setHeader("X-Request-Id", randomUUID());
-    const request = Object.assign(incoming, { originalUrl: incoming.url }) as GatewayRequest;
+    const id = randomUUID();
+    response.setHeader("X-Request-Id", id);
+    const principal: Principal = { kind: "service", name: "gateway" };
+    const request = Object.assign(incoming, { id, principal }) as GatewayRequest;
     const answer = incoming.url?.startsWith("/stream") ? answers.stream : answers.feed;
     answer(request, response).catch((error: unknown) => sendProblem(request, response, error, silentLogger));
   });

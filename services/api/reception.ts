@@ -1,0 +1,76 @@
+import { randomUUID } from "node:crypto";
+import compression from "compression";
+import cors from "cors";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import { accessLog, type AccessLogParts } from "./access-log.ts";
+import type { GatewayRequest } from "./gateway-request.ts";
+import { ANONYMOUS } from "./guard.ts";
+import { readRequestId } from "./request-parameters.ts";
+import { SECURITY_HEADERS } from "./security-headers.ts";
+
+interface ReceptionParts extends AccessLogParts {
+  corsOrigins: readonly string[];
+  /** The node is about to stop: clients are to find another one. */
+  isDraining: () => boolean;
+}
+
+/**
+ * Does what every request needs, whatever its path: gives it its id, logs and counts it, sets the headers that protect
+ * browsers, and for those who ask, CORS and compression.
+ *
+ * @param serve gets the request then
+ */
+export function reception(
+  { log, metrics, corsOrigins, isDraining }: ReceptionParts,
+  serve: (request: GatewayRequest, response: ServerResponse) => void,
+): RequestListener {
+  const logWhenDone = accessLog({ log, metrics });
+  const forBrowsers = ifAsked("origin", corsOf(corsOrigins));
+  const compress = ifAsked("accept-encoding", compression() as Middleware);
+
+  return (incoming, response) => {
+    const request = incoming as GatewayRequest;
+    request.id = readRequestId(request) ?? randomUUID();
+    request.route = "unmatched";
+    request.params = {};
+    // Until the guard knows better. A call that had no principal would be made in the name of this node.
+    request.principal = ANONYMOUS;
+    logWhenDone(request, response);
+    if (isDraining()) response.setHeader("Connection", "close");
+    response.setHeaders(SECURITY_HEADERS);
+    response.setHeader("X-Request-Id", request.id);
+    forBrowsers(request, response, () => compress(request, response, () => serve(request, response)));
+  };
+}
+
+type Middleware = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+
+/** Spares requests without the header the cost of a middleware that has nothing to do for them. */
+function ifAsked(header: "origin" | "accept-encoding", middleware: Middleware): Middleware {
+  return (request, response, next) => {
+    if (request.headers[header] === undefined) next();
+    else middleware(request, response, next);
+  };
+}
+
+/** CORS for exactly these origins; others get no CORS headers, so browsers keep the answer from them. */
+function corsOf(origins: readonly string[]) {
+  const allowed = new Set(origins);
+  return cors({
+    origin: (origin, answer) => answer(null, origin !== undefined && allowed.has(origin)),
+    methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+    exposedHeaders: [
+      "Cache-Status",
+      "ETag",
+      "Idempotent-Replayed",
+      "Link",
+      "Location",
+      "RateLimit",
+      "RateLimit-Policy",
+      "Retry-After",
+      "WWW-Authenticate",
+      "X-Request-Id",
+    ],
+    maxAge: 600,
+  });
+}
