@@ -1,0 +1,57 @@
+import { open, type FileHandle } from "node:fs/promises";
+import { damaged } from "./image-refusals.ts";
+
+/** The most that can be read at a time, and what is kept in memory of a file. */
+export const WINDOW_BYTES = 65_536;
+
+/** A file that is looked at here and there, through a window of bounded size. */
+export class FileBytes {
+  readonly size: number;
+  readonly #file: FileHandle;
+  readonly #window = Buffer.alloc(WINDOW_BYTES);
+  #start = 0;
+  #length = 0;
+
+  private constructor(file: FileHandle, size: number) {
+    this.#file = file;
+    this.size = size;
+  }
+
+  /** Calls `look` with the file and closes it afterwards. */
+  static async use<T>(path: string, look: (bytes: FileBytes) => Promise<T>): Promise<T> {
+    await using file = await open(path);
+    return await look(new FileBytes(file, (await file.stat()).size));
+  }
+
+  /**
+   * `length` bytes, at most a window, from an offset on. They are valid until the next call.
+   *
+   * @throws IMAGE_UNREADABLE when the file ends before
+   */
+  async at(offset: number, length: number): Promise<Buffer> {
+    const bytes = await this.upTo(offset, length);
+    if (bytes.length < length) throw damaged();
+    return bytes;
+  }
+
+  /** The same, but fewer bytes where the file ends. */
+  async upTo(offset: number, length: number): Promise<Buffer> {
+    if (offset < this.#start || offset + length > this.#start + this.#length) {
+      this.#start = offset;
+      this.#length = 0;
+      // A read may give less than there is.
+      while (this.#length < length) {
+        const { bytesRead } = await this.#file.read(
+          this.#window,
+          this.#length,
+          WINDOW_BYTES - this.#length,
+          offset + this.#length,
+        );
+        if (bytesRead === 0) break;
+        this.#length += bytesRead;
+      }
+    }
+    const from = offset - this.#start;
+    return this.#window.subarray(from, Math.min(from + length, this.#length));
+  }
+}

@@ -1,0 +1,99 @@
+import { WINDOW_BYTES, type FileBytes } from "./file-bytes.ts";
+import type { ImageHeader } from "./image-header.ts";
+import { damaged } from "./image-refusals.ts";
+
+/* ITU-T T.81, annex B: a JPEG is a list of segments, each after a marker, and bytes of compressed data after each SOS. */
+
+const START_OF_SCAN = 0xda;
+const END_OF_IMAGE = Buffer.from([0xff, 0xd9]);
+/** DHT, JPG and DAC have numbers between those of the frame headers. */
+const NO_FRAME_HEADERS = new Set([0xc4, 0xc8, 0xcc]);
+const PROGRESSIVE = new Set([0xc2, 0xc6, 0xca, 0xce]);
+/** Images have tens of segments. */
+const MAX_SEGMENTS = 2000;
+
+interface Segment {
+  marker: number;
+  /** Where its content begins, and how long that is. */
+  start: number;
+  length: number;
+}
+
+interface Frame {
+  width: number;
+  height: number;
+  components: number;
+  /** Samples of all components for each pixel. */
+  samplesPerPixel: number;
+  isProgressive: boolean;
+}
+
+/** The header of a JPEG. One in several scans is kept in memory as a whole: 2 bytes for each sample. */
+export async function readJpegHeader(file: FileBytes): Promise<ImageHeader> {
+  let frame: Frame | undefined;
+  for await (const segment of segments(file)) {
+    if (isFrameHeader(segment.marker)) frame ??= await readFrame(file, segment);
+    if (segment.marker !== START_OF_SCAN) continue;
+    if (!frame) break;
+    const { width, height, components, samplesPerPixel, isProgressive } = frame;
+    const isInSeveralScans = isProgressive || (await file.at(segment.start, 1)).readUInt8() < components;
+    return {
+      width,
+      height,
+      decodeBytes: isInSeveralScans ? width * height * samplesPerPixel * 2 : 0,
+      isWhole: () => has(file, END_OF_IMAGE, segment.start + segment.length),
+    };
+  }
+  throw damaged();
+}
+
+/** The segments up to the first scan. */
+async function* segments(file: FileBytes): AsyncGenerator<Segment> {
+  let offset = 2;
+  for (let count = 0; count < MAX_SEGMENTS;) {
+    const [first, marker = 0] = await file.at(offset, 2);
+    if (first !== 0xff) throw damaged();
+    // Any number of 0xff may stand before a marker.
+    offset += marker === 0xff ? 1 : 2;
+    if (marker === 0xff) continue;
+    const length = (await file.at(offset, 2)).readUInt16BE();
+    if (length < 2) throw damaged();
+    yield { marker, start: offset + 2, length: length - 2 };
+    if (marker === START_OF_SCAN) return;
+    offset += length;
+    count += 1;
+  }
+}
+
+function isFrameHeader(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && !NO_FRAME_HEADERS.has(marker);
+}
+
+async function readFrame(file: FileBytes, { marker, start }: Segment): Promise<Frame> {
+  const head = await file.at(start, 6);
+  const height = head.readUInt16BE(1);
+  const width = head.readUInt16BE(3);
+  const components = head.readUInt8(5);
+  const factors = [...(await file.at(start + 6, components * 3))]
+    .filter((_, index) => index % 3 === 1)
+    .map((byte) => ({ across: byte >> 4, down: byte & 15 }));
+  const widest = Math.max(...factors.map(({ across }) => across));
+  const tallest = Math.max(...factors.map(({ down }) => down));
+  const samples = factors.reduce((sum, { across, down }) => sum + across * down, 0);
+  if (components === 0 || samples === 0) throw damaged();
+  return {
+    width,
+    height,
+    components,
+    samplesPerPixel: samples / (widest * tallest),
+    isProgressive: PROGRESSIVE.has(marker),
+  };
+}
+
+/** Whether bytes occur somewhere from `start` on. */
+async function has(file: FileBytes, bytes: Buffer, start: number): Promise<boolean> {
+  for (let offset = start; offset < file.size; offset += WINDOW_BYTES - bytes.length + 1) {
+    if ((await file.upTo(offset, WINDOW_BYTES)).includes(bytes)) return true;
+  }
+  return false;
+}
