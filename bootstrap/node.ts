@@ -4,6 +4,7 @@ import type { Config } from "../lib/config.ts";
 import type { Database } from "../lib/database.ts";
 import type { DependencyMonitor } from "../lib/dependency-monitor.ts";
 import type { RedisLink } from "../lib/redis-link.ts";
+import type { Storage } from "../lib/storage/storage.ts";
 
 /** What a node gives to the services that it runs. Services are factories that take it. */
 export interface Node {
@@ -23,4 +24,6 @@ export interface Node {
   isStopping(): boolean;
   /** @throws Error on a node none of whose services uses the database */
   readonly database: Database;
+  /** Where the bytes of images are. @throws Error on a node none of whose services uses it */
+  readonly storage: Storage;
 }

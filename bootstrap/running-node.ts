@@ -8,6 +8,7 @@ import type { Database } from "../lib/database.ts";
 import { DependencyMonitor } from "../lib/dependency-monitor.ts";
 import { RedisLink } from "../lib/redis-link.ts";
 import { StartupError } from "../lib/startup-error.ts";
+import type { Storage } from "../lib/storage/storage.ts";
 import { brokerOptions } from "../moleculer.config.ts";
 import { createCacheNodeService } from "../services/cache/cache-node.service.ts";
 import type { Node } from "./node.ts";
@@ -19,6 +20,7 @@ export type ServiceFactory = (node: Node) => object;
 
 interface ServiceEntry {
   usesDatabase: boolean;
+  usesStorage?: boolean;
   /** A node loads only the code of the services that it runs: a gateway needs no database driver in its memory. */
   load(): Promise<ServiceFactory>;
 }
@@ -42,6 +44,7 @@ const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
   },
   api: {
     usesDatabase: false,
+    usesStorage: true,
     load: async () => (await import("../services/api/api.service.ts")).createApiService,
   },
 };
@@ -156,6 +159,9 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
       : undefined;
   const secret = config.SECRET ?? (await readOrCreateSecret(config.DATA_DIR, "secret"));
   const authKeys = config.SERVICES.includes("auth") ? await readAuthKeys(config) : [];
+  const storage = config.SERVICES.some((name) => SERVICES[name].usesStorage)
+    ? await openStorage(startup)
+    : undefined;
 
   const { METRICS_PORT } = config;
   const metrics = METRICS_PORT === undefined ? undefined : await createMetrics(config.NODE_ID, database);
@@ -173,6 +179,10 @@ async function start(startup: Startup, databaseUrl: string | undefined): Promise
     get database() {
       if (!database) throw new Error("No service of this node is declared to use the database.");
       return database;
+    },
+    get storage() {
+      if (!storage) throw new Error("No service of this node is declared to use the storage.");
+      return storage;
     },
   };
   return startBroker(startup, node);
@@ -196,6 +206,17 @@ async function connectDatabase({ config, log, stack, monitors }: Startup, url: s
   await database.start();
   await requireMigrated(url);
   return database;
+}
+
+async function openStorage({ config, log, stack, monitors }: Startup): Promise<Storage> {
+  const { createStorage, storageMonitor } = await import("../lib/storage/create-storage.ts");
+  const storage = await createStorage(config, log);
+  stack.push(async () => storage.close());
+  const monitor = storageMonitor(storage, config, log);
+  monitors.set(monitor.name, monitor);
+  stack.push(async () => monitor.stop());
+  await monitor.start();
+  return storage;
 }
 
 async function createMetrics(nodeId: string, database: Database | undefined): Promise<NodeMetrics> {

@@ -3,11 +3,11 @@ import type { DependencyMonitor, DependencyStatus } from "./dependency-monitor.t
 /** The dependencies of a node, by name. */
 export type HealthReport = Record<string, DependencyStatus>;
 
-/** `degraded`: slower, less fresh or without logins and API keys, but whoever has a session is served. */
+/** `degraded`: slower, less fresh, or without images, logins and API keys, but whoever has a session is served. */
 export type OverallStatus = "up" | "degraded" | "down";
 
-/** Without these, reads get slower or go elsewhere, and tokens are still verified. */
-const OPTIONAL = /^(?:redis|replica-\d+|auth)$/;
+/** Without these, reads get slower or go elsewhere, tokens are still verified, and all but images is served. */
+const OPTIONAL = /^(?:redis|replica-\d+|auth|storage|images)$/;
 
 export function healthOf(monitors: ReadonlyMap<string, DependencyMonitor>): HealthReport {
   return Object.fromEntries([...monitors].map(([name, { status }]) => [name, status]));

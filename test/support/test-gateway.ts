@@ -7,10 +7,13 @@ import type { Node } from "../../bootstrap/node.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { createApiService } from "../../services/api/api.service.ts";
 import { newId } from "../../lib/ids.ts";
+import { createStorage } from "../../lib/storage/create-storage.ts";
+import type { Storage } from "../../lib/storage/storage.ts";
 import { RestClient } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { createTestAuth } from "./test-auth.ts";
 import { createTestBroker } from "./test-broker.ts";
+import { temporaryDir } from "./test-run.ts";
 
 /** A call that the gateway has made. */
 export interface GatewayCall {
@@ -26,6 +29,8 @@ export interface TestGateway {
   readonly url: string;
   /** The calls that it has made, in order. */
   readonly calls: GatewayCall[];
+  /** What it serves files from. */
+  readonly storage: Storage;
   stop(): Promise<void>;
 }
 
@@ -44,8 +49,10 @@ export async function startTestGateway(
     PORT: "0",
     DRAIN_DELAY_MS: "0",
     RATE_LIMIT: "off",
+    DATA_DIR: temporaryDir("data"),
     ...settings,
   });
+  const storage = await createStorage(config, silentLogger);
   const calls: GatewayCall[] = [];
   const broker = createTestBroker(settings);
   const auth = createTestAuth();
@@ -73,6 +80,7 @@ export async function startTestGateway(
     get database(): never {
       throw new Error("The gateway has no database.");
     },
+    storage,
   };
   broker.createService(createApiService(node) as never);
   await broker.start();
@@ -83,9 +91,11 @@ export async function startTestGateway(
     client,
     url,
     calls,
+    storage,
     async stop() {
       client.close();
       await broker.stop();
+      storage.close();
     },
   };
 }

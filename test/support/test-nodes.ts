@@ -7,6 +7,7 @@ import { loadConfig } from "../../lib/config.ts";
 import { createTestDatabase, type TestDatabase } from "./databases.ts";
 import { startNats, type TestNats } from "./nats.ts";
 import { silentLogger } from "./silent-logger.ts";
+import { temporaryDir } from "./test-run.ts";
 import { TEST_AUTH_KEY } from "./test-tokens.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -62,6 +63,8 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     SECRET: "the same on all nodes, as they read each other's cursors",
     AUTH_KEYS: TEST_AUTH_KEY,
     PORT: "0",
+    // Shared, as nodes share the folder of images.
+    DATA_DIR: temporaryDir("data"),
     // What takes long on a busy machine must not look like a loss of Redis.
     REDIS_TIMEOUT_MS: "2000",
     DRAIN_DELAY_MS: "0",

@@ -18,7 +18,7 @@ describe("the status of a node", () => {
     expect(overallStatus({})).toBe("up");
   });
 
-  test.each(["redis", "replica-1", "replica-12", "auth"])(
+  test.each(["redis", "replica-1", "replica-12", "auth", "storage", "images"])(
     "is degraded without %s, which no request of a session needs",
     (name) => {
       expect(overallStatus({ postgresql: UP, [name]: DOWN })).toBe("degraded");

@@ -28,6 +28,9 @@ const node: Node = {
   monitors: new Map(),
   isStopping: () => false,
   database,
+  get storage(): never {
+    throw new Error("Nothing is stored here.");
+  },
 };
 
 afterAll(() => database.close());

@@ -1,0 +1,115 @@
+import type { Dirent } from "node:fs";
+import { copyFile, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { LocalFile } from "./storage.ts";
+
+/** What is still unfinished after this time was left by a process that was killed. */
+const LEFTOVER_AGE_MS = 60 * 60_000;
+/** A folder that has become empty may be removed just before something is put into it. */
+const MOVE_ATTEMPTS = 5;
+
+interface Writing {
+  /** Where the bytes are written first: in the same file system as the path. */
+  temporary: string;
+  path: string;
+  /** Once it is aborted, nothing may appear at the path. */
+  signal: AbortSignal;
+  progress: () => void;
+}
+
+/** Copies a file to a path, so that it is there whole or not at all, also after a crash of the machine. */
+export async function writeWhole(
+  file: LocalFile,
+  { temporary, path, signal, progress }: Writing,
+): Promise<void> {
+  await mkdir(dirname(temporary), { recursive: true });
+  try {
+    await copyFile(file.path, temporary);
+    progress();
+    await syncToDisk(temporary, file.bytes);
+    signal.throwIfAborted();
+    await move(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function syncToDisk(path: string, expectedBytes: number): Promise<void> {
+  const handle = await open(path, "r+");
+  try {
+    const { size } = await handle.stat();
+    if (size !== expectedBytes)
+      throw new Error(`${expectedBytes} bytes were to be stored, ${size} are there`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function move(from: string, to: string): Promise<void> {
+  const folder = dirname(to);
+  for (let attempt = 1; ; attempt += 1) {
+    const firstMade = await mkdir(folder, { recursive: true });
+    try {
+      await rename(from, to);
+    } catch (error) {
+      if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;
+      continue;
+    }
+    await syncFolders(folder, firstMade === undefined ? folder : dirname(firstMade));
+    return;
+  }
+}
+
+/** From a folder up to another one: what is new in each survives a crash of the machine. */
+async function syncFolders(from: string, upTo: string): Promise<void> {
+  for (let folder = from; ; folder = dirname(folder)) {
+    // It is gone when what was put there has been removed again.
+    const handle = await unlessMissing(() => open(folder, "r"));
+    try {
+      await handle?.sync();
+    } finally {
+      await handle?.close();
+    }
+    if (folder === upTo) return;
+  }
+}
+
+/** Removes a file, if it is there, and the folders below the root that are empty then. */
+export async function removeFile(root: string, path: string): Promise<void> {
+  await unlessMissing(() => unlink(path));
+  try {
+    for (let folder = dirname(path); folder !== root; folder = dirname(folder)) await rmdir(folder);
+  } catch {
+    // Not empty, or removed by somebody else. At worst an empty folder stays.
+  }
+}
+
+/** Removes what has been unfinished for so long that nobody works on it any more. */
+export async function removeLeftovers(folder: string): Promise<void> {
+  for (const { name } of await entriesOf(folder)) {
+    const path = join(folder, name);
+    const stats = await unlessMissing(() => stat(path));
+    if (stats && Date.now() - stats.mtimeMs > LEFTOVER_AGE_MS) await rm(path, { force: true });
+  }
+}
+
+/** None when there is no such folder. */
+export async function entriesOf(folder: string): Promise<Dirent[]> {
+  return (await unlessMissing(() => readdir(folder, { withFileTypes: true }))) ?? [];
+}
+
+/** What the work gives; undefined when what it looks for is not there. */
+export async function unlessMissing<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return ["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "");
+}

@@ -1,0 +1,240 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+
+import { DiskStorage } from "../../lib/storage/disk.ts";
+import { S3Storage } from "../../lib/storage/s3.ts";
+import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
+import { freePort } from "../support/ports.ts";
+import { startS3Proxy, type S3Fault, type S3Proxy } from "../support/s3-proxy.ts";
+import { startS3, type TestS3 } from "../support/s3-server.ts";
+import { silentLogger } from "../support/silent-logger.ts";
+import { temporaryDir } from "../support/test-run.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const UNAVAILABLE = { type: "STORAGE_UNAVAILABLE", code: 503, retryable: true };
+/** How long a storage may be silent. */
+const TIMEOUT_MS = 1000;
+
+function fileOf(bytes: Buffer): LocalFile {
+  const path = join(temporaryDir("file"), "file");
+  writeFileSync(path, bytes);
+  return { path, bytes: bytes.length, contentType: "image/webp" };
+}
+
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  return Buffer.concat(await Array.fromAsync(stream as AsyncIterable<Buffer>));
+}
+
+async function expectUnavailable(operations: readonly Promise<unknown>[]): Promise<void> {
+  await Promise.all(operations.map((operation) => expect(operation).rejects.toMatchObject(UNAVAILABLE)));
+}
+
+describe("a storage on S3", () => {
+  let s3: TestS3;
+  let proxy: S3Proxy;
+  /** By way of the proxy. */
+  let storage: Storage;
+  /** Without it, and with time. */
+  let direct: Storage;
+
+  const storageAt = (endpoint: string, timeoutMs: number): S3Storage =>
+    new S3Storage({
+      endpoint,
+      publicEndpoint: "https://files.example.com",
+      region: "us-east-1",
+      bucket: s3.bucket,
+      accessKeyId: s3.accessKeyId,
+      secretAccessKey: s3.secretAccessKey,
+      isPathStyle: true,
+      timeoutMs,
+      log: silentLogger,
+    });
+
+  beforeAll(async () => {
+    s3 = await startS3();
+    proxy = await startS3Proxy(s3.url);
+    storage = storageAt(proxy.url, TIMEOUT_MS);
+    direct = storageAt(s3.url, 20_000);
+  });
+
+  beforeEach(() => {
+    proxy.fault = "none";
+  });
+
+  afterAll(async () => {
+    storage.close();
+    direct.close();
+    await Promise.all([proxy.stop(), s3.stop()]);
+  });
+
+  const everyOperation = (one: Storage, key: string): Promise<unknown>[] => [
+    one.put(key, fileOf(randomBytes(100_000))),
+    one.head(key),
+    one.read(key),
+    one.remove([key]),
+    Array.fromAsync(one.list("faults/")),
+    one.check(),
+  ];
+
+  test.each<S3Fault>(["busy", "silent", "deaf"])(
+    "is not available while its server is %s, in bounded time, and stores nothing",
+    async (fault) => {
+      proxy.fault = fault;
+      const key = `faults/${randomUUID()}`;
+      await expectUnavailable(everyOperation(storage, key));
+      expect(await direct.head(key)).toBeUndefined();
+    },
+  );
+
+  test("is not available while nobody listens, and is again afterwards", async () => {
+    const alone = storageAt(`http://127.0.0.1:${await freePort()}`, TIMEOUT_MS);
+    await expectUnavailable(everyOperation(alone, "faults/one"));
+    alone.close();
+    proxy.fault = "busy";
+    await expect(storage.check()).rejects.toMatchObject(UNAVAILABLE);
+    proxy.fault = "none";
+    await expect(storage.check()).resolves.toBeUndefined();
+  });
+
+  test("gives up an upload of which the server takes no bytes", async () => {
+    proxy.fault = "deaf";
+    // More than the buffers between here and there hold.
+    await expect(storage.put("faults/large", fileOf(randomBytes(10_485_760)))).rejects.toMatchObject(
+      UNAVAILABLE,
+    );
+    expect(await direct.head("faults/large")).toBeUndefined();
+  });
+
+  test.each<S3Fault>(["half-answer", "broken-answer"])(
+    "fails a reader whose bytes end in the middle: %s",
+    async (fault) => {
+      await direct.put("faults/read", fileOf(randomBytes(3_000_000)));
+      proxy.fault = fault;
+      const found = await storage.read("faults/read");
+      await expect(found && bytesOf(found.stream)).rejects.toMatchObject(UNAVAILABLE);
+    },
+  );
+
+  test("waits for a reader that takes longer than the server may", async () => {
+    const bytes = randomBytes(3_000_000);
+    await direct.put("faults/slow", fileOf(bytes));
+    const found = await storage.read("faults/slow");
+    await once(found?.stream ?? process, "readable");
+    await sleep(2 * TIMEOUT_MS);
+    expect(found && (await bytesOf(found.stream)).equals(bytes)).toBe(true);
+  });
+
+  test("keeps no connection for readers that have left", async () => {
+    await direct.put("faults/left", fileOf(randomBytes(3_000_000)));
+    for (let index = 0; index < 20; index += 1) (await storage.read("faults/left"))?.stream.destroy();
+    const areClosed = waitFor(async () => (await proxy.connections()) <= 2, {
+      description: "the connections to be closed",
+    });
+    await expect(areClosed).resolves.toBe(true);
+  });
+
+  test("is not available when there is no such bucket, rather than empty", async () => {
+    const other = new S3Storage({
+      endpoint: s3.url,
+      publicEndpoint: undefined,
+      region: "us-east-1",
+      bucket: "another",
+      accessKeyId: s3.accessKeyId,
+      secretAccessKey: s3.secretAccessKey,
+      isPathStyle: true,
+      timeoutMs: 20_000,
+      log: silentLogger,
+    });
+    await expect(other.read("a")).rejects.toMatchObject(UNAVAILABLE);
+    await expect(other.check()).rejects.toMatchObject(UNAVAILABLE);
+    other.close();
+  });
+
+  test("lets a client put one object of a size and a type, at the public address", async () => {
+    const put = await storage.directPut("uploads/1", {
+      bytes: 7,
+      contentType: "image/png",
+      expiresInSeconds: 600,
+    });
+    expect(put?.headers).toEqual({ "content-length": "7", "content-type": "image/png" });
+    const url = new URL(put?.url ?? "");
+    expect([url.origin, url.pathname]).toEqual(["https://files.example.com", `/${s3.bucket}/uploads/1`]);
+    expect(Object.fromEntries(url.searchParams)).toMatchObject({
+      "X-Amz-Expires": "600",
+      "X-Amz-SignedHeaders": "content-length;content-type;host",
+    });
+    // The test server cannot check the signature; that it takes the request is what can be seen.
+    const here = `${s3.url}${url.pathname}${url.search}`;
+    const { status } = await fetch(here, {
+      method: "PUT",
+      body: "content",
+      headers: { "content-type": "image/png" },
+    });
+    expect(status).toBe(200);
+    expect(await direct.head("uploads/1")).toMatchObject({ bytes: 7 });
+  });
+});
+
+describe("a storage on disk", () => {
+  const opened: Storage[] = [];
+  const storageIn = (root: string): Storage => {
+    const storage = new DiskStorage({ root, timeoutMs: 20_000, log: silentLogger });
+    opened.push(storage);
+    return storage;
+  };
+
+  afterEach(() => {
+    for (const storage of opened.splice(0)) storage.close();
+  });
+
+  test("is not available when its folder cannot be written to or read", async () => {
+    const file = fileOf(randomBytes(10));
+    const storage = storageIn(join(file.path, "images"));
+    await expect(storage.put("a/b", file)).rejects.toMatchObject(UNAVAILABLE);
+    await expect(storage.check()).rejects.toMatchObject(UNAVAILABLE);
+  });
+
+  test("removes what a killed process has left unfinished, and not what is being written", async () => {
+    const root = temporaryDir("images");
+    const unfinished = join(root, "~unfinished");
+    mkdirSync(unfinished);
+    writeFileSync(join(unfinished, "old"), "x");
+    writeFileSync(join(unfinished, "new"), "x");
+    const long = new Date(Date.now() - 2 * 60 * 60_000);
+    utimesSync(join(unfinished, "old"), long, long);
+    storageIn(root);
+    await waitFor(() => !readdirSync(unfinished).includes("old"), {
+      description: "the old file to be removed",
+    });
+    expect(readdirSync(unfinished)).toEqual(["new"]);
+  });
+
+  test("holds whole objects only, at whatever moment its process is killed", async () => {
+    const root = temporaryDir("images");
+    const program = join(import.meta.dirname, "../support/storage-writer.ts");
+    for (let round = 0; round < 5; round += 1) {
+      const child = spawn(process.execPath, [program, root], { stdio: ["ignore", "pipe", "inherit"] });
+      const ended = once(child, "exit");
+      await once(child.stdout, "data");
+      await sleep(Math.random() * 100);
+      child.kill("SIGKILL");
+      await ended;
+    }
+    const storage = storageIn(root);
+    const objects = await Array.fromAsync(storage.list("written/"));
+    expect(objects.length).toBeGreaterThan(0);
+    for (const { key, bytes } of objects) {
+      expect(bytes).toBe(2_000_000);
+      const found = await storage.read(key);
+      const content = found && (await bytesOf(found.stream));
+      expect(content?.every((byte) => byte === content[0])).toBe(true);
+    }
+  });
+});

@@ -1,0 +1,75 @@
+import { once } from "node:events";
+import { createServer, request as openRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** What goes wrong: every request is answered with 503, is read and not answered, or is not even read; or answers stop in the middle, silently or with the connection. */
+export type S3Fault = "none" | "busy" | "silent" | "deaf" | "half-answer" | "broken-answer";
+
+/** Stands in front of a server of the S3 protocol for faults that it cannot be made to have. */
+export interface S3Proxy {
+  readonly url: string;
+  fault: S3Fault;
+  /** Requests that have arrived. */
+  readonly requests: readonly string[];
+  /** Connections that are open. */
+  connections(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+const BUSY = `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`;
+
+/** A request is passed on when it is whole: as S3, and other than the test server, it stores an object whole or not at all. */
+export async function startS3Proxy(serverUrl: string): Promise<S3Proxy> {
+  const requests: string[] = [];
+  const server = createServer((incoming, response) => {
+    requests.push(`${incoming.method} ${incoming.url}`);
+    void answer(incoming, response, serverUrl, proxy.fault).catch(() => response.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const proxy: S3Proxy = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    fault: "none",
+    requests,
+    connections: () =>
+      new Promise((resolve, reject) => {
+        server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
+      }),
+    async stop() {
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+  return proxy;
+}
+
+async function answer(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  serverUrl: string,
+  fault: S3Fault,
+): Promise<void> {
+  if (fault === "deaf") return;
+  const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Buffer>));
+  if (fault === "silent") return;
+  if (fault === "busy") {
+    response.writeHead(503, { "Content-Type": "application/xml" }).end(BUSY);
+    return;
+  }
+  const { hostname, port } = new URL(serverUrl);
+  const { method = "", url = "", headers } = incoming;
+  const outgoing = openRequest({ hostname, port, method, path: url, headers, agent: false });
+  outgoing.end(body);
+  const [upstream] = (await once(outgoing, "response")) as [IncomingMessage];
+  const bytes = Buffer.concat(await Array.fromAsync(upstream as AsyncIterable<Buffer>));
+  response.writeHead(upstream.statusCode ?? 0, upstream.headers);
+  if (fault === "none" || bytes.length === 0) {
+    response.end(bytes);
+    return;
+  }
+  response.write(bytes.subarray(0, bytes.length / 2), () => {
+    if (fault === "broken-answer") response.destroy();
+  });
+}
