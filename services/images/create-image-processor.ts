@@ -4,17 +4,14 @@ import type { ImageProcessor } from "./image-processor.ts";
 import { inspectImage } from "./inspection/inspect-image.ts";
 import { WorkerPool, type WorkerPoolOptions } from "./processing/worker-pool.ts";
 
-const MEBIBYTE = 1024 ** 2;
-
-/** The most that decoding takes at a time: together with the rest of a node and one worker it stays below 512 MB. */
-const DECODE_BYTES_MAX = 288 * MEBIBYTE;
+/** Most memory that decoding one image takes: together with the rest of a node and one worker it stays below 512 MB. */
+const DECODE_BYTES_MAX = 288 * 1024 ** 2;
+/** Of the largest preset: what the files are made of, and what the encoder of AVIF takes. */
+const ENCODE_BYTES_PER_PIXEL = 40;
 const WAIT_MS = 10_000;
 const IDLE_MS = 60_000;
 
-export interface ImageProcessorOptions extends Omit<
-  WorkerPoolOptions,
-  "decodeBytesMax" | "waitMs" | "idleMs"
-> {
+export interface ImageProcessorOptions extends Omit<WorkerPoolOptions, "memoryBytes" | "waitMs" | "idleMs"> {
   presets: readonly ImagePreset[];
   formats: readonly MediaFormat[];
   /** 288 MiB by default. */
@@ -29,23 +26,27 @@ export interface ImageProcessorOptions extends Omit<
 export function createImageProcessor({
   presets,
   formats,
+  decodeBytesMax = DECODE_BYTES_MAX,
+  waitMs = WAIT_MS,
+  idleMs = IDLE_MS,
   ...options
 }: ImageProcessorOptions): ImageProcessor {
-  const limits = { decodeBytesMax: DECODE_BYTES_MAX, waitMs: WAIT_MS, idleMs: IDLE_MS, ...options };
-  const pool = new WorkerPool(limits);
+  const encodeBytes =
+    ENCODE_BYTES_PER_PIXEL * Math.max(...presets.map(({ width, height }) => width * height));
+  // Enough for ordinary images on all workers, or for one that takes much.
+  const memoryBytes = Math.max(decodeBytesMax, encodeBytes * options.workers);
+  const pool = new WorkerPool({ ...options, memoryBytes, waitMs, idleMs });
 
   async function make(
     source: string,
     folder: string,
     what: Pick<ImageProcessorOptions, "presets" | "formats">,
   ) {
-    const { format, decodeBytes } = await inspectImage(source, limits.decodeBytesMax).catch(
-      (error: unknown) => {
-        pool.countRefused();
-        throw error;
-      },
-    );
-    return pool.run({ source, folder, format, ...what }, decodeBytes);
+    const { format, decodeBytes } = await inspectImage(source, decodeBytesMax).catch((error: unknown) => {
+      pool.countRefused();
+      throw error;
+    });
+    return pool.run({ source, folder, format, ...what }, Math.max(decodeBytes, encodeBytes));
   }
 
   return {

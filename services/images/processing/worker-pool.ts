@@ -15,8 +15,8 @@ export interface WorkerPoolOptions {
   waitMs: number;
   /** After this time a job is given up, and its worker ended. */
   timeoutMs: number;
-  /** For decoding, of all jobs that run at the same time. */
-  decodeBytesMax: number;
+  /** Most memory for jobs that run at the same time, besides what their workers take anyhow. */
+  memoryBytes: number;
   /** Workers that have had nothing to do for so long are ended. */
   idleMs: number;
   log: Pick<Logger, "warn" | "info" | "debug">;
@@ -24,13 +24,13 @@ export interface WorkerPoolOptions {
 
 interface Waiting {
   job: WorkerJob;
-  decodeBytes: number;
+  memoryBytes: number;
   tooLong: NodeJS.Timeout;
   resolve: (image: ProcessedImage) => void;
   reject: (error: Error) => void;
 }
 
-/** Of a worker, besides what decoding takes: Node, the libraries, and encoding. */
+/** Most memory of a worker besides what its job takes: Node, the libraries, and what was not given back yet. */
 const WORKER_BYTES = 160 * 1024 ** 2;
 /** An image may be innocent of the first end of a worker, not of the second. */
 const ATTEMPTS = 2;
@@ -46,7 +46,7 @@ export class WorkerPool {
   readonly #idle: WorkerProcess[] = [];
   readonly #outcomes = { done: 0, refused: 0, overloaded: 0, failed: 0 };
   #running = 0;
-  #decodeBytes = 0;
+  #memoryBytes = 0;
   #workMs = 0;
   #workersLost = 0;
   #isStopped = false;
@@ -57,16 +57,16 @@ export class WorkerPool {
   }
 
   /**
-   * @param decodeBytes about how much memory decoding takes
+   * @param memoryBytes about how much memory the job takes
    * @throws OVERLOADED, IMAGE_UNREADABLE, IMAGE_TOO_LARGE
    */
-  run(job: WorkerJob, decodeBytes: number): Promise<ProcessedImage> {
-    const mustWait = this.#waiting.length > 0 || !this.#hasRoomFor(decodeBytes);
+  run(job: WorkerJob, memoryBytes: number): Promise<ProcessedImage> {
+    const mustWait = this.#waiting.length > 0 || !this.#hasRoomFor(memoryBytes);
     if (this.#isStopped || (mustWait && this.#waiting.length >= this.#options.queueMax)) {
       return Promise.reject(this.#overloaded());
     }
     const { promise, resolve, reject } = Promise.withResolvers<ProcessedImage>();
-    const waiting = { job, decodeBytes, resolve, reject };
+    const waiting = { job, memoryBytes, resolve, reject };
     const tooLong = setTimeout(() => this.#refuse(job), this.#options.waitMs);
     this.#waiting.push({ ...waiting, tooLong });
     this.#startWaiting();
@@ -115,29 +115,30 @@ export class WorkerPool {
     return appError("OVERLOADED", { detail: "Too many images are being processed at the same time." });
   }
 
-  #hasRoomFor(decodeBytes: number): boolean {
-    const { workers, decodeBytesMax } = this.#options;
-    return this.#running < workers && this.#decodeBytes + decodeBytes <= decodeBytesMax;
+  #hasRoomFor(memoryBytes: number): boolean {
+    return (
+      this.#running < this.#options.workers && this.#memoryBytes + memoryBytes <= this.#options.memoryBytes
+    );
   }
 
   #startWaiting(): void {
     for (;;) {
       const [first] = this.#waiting;
-      if (this.#isStopped || !first || !this.#hasRoomFor(first.decodeBytes)) return;
+      if (this.#isStopped || !first || !this.#hasRoomFor(first.memoryBytes)) return;
       this.#waiting.shift();
       clearTimeout(first.tooLong);
       void this.#work(first);
     }
   }
 
-  async #work({ job, decodeBytes, resolve, reject }: Waiting): Promise<void> {
+  async #work({ job, memoryBytes, resolve, reject }: Waiting): Promise<void> {
     this.#running += 1;
-    this.#decodeBytes += decodeBytes;
+    this.#memoryBytes += memoryBytes;
     const startedAt = performance.now();
-    const outcome = await this.#attempt(job, decodeBytes, ATTEMPTS);
+    const outcome = await this.#attempt(job, memoryBytes, ATTEMPTS);
     this.#workMs += performance.now() - startedAt;
     this.#running -= 1;
-    this.#decodeBytes -= decodeBytes;
+    this.#memoryBytes -= memoryBytes;
     if (outcome.kind === "done") {
       this.#outcomes.done += 1;
       resolve(outcome.image);
@@ -145,10 +146,10 @@ export class WorkerPool {
     this.#startWaiting();
   }
 
-  async #attempt(job: WorkerJob, decodeBytes: number, attempts: number): Promise<JobOutcome> {
+  async #attempt(job: WorkerJob, memoryBytes: number, attempts: number): Promise<JobOutcome> {
     const { timeoutMs, log } = this.#options;
     const worker = this.#idle.pop() ?? this.#startWorker();
-    const outcome = await worker.run(job, { timeoutMs, memoryBytes: WORKER_BYTES + decodeBytes });
+    const outcome = await worker.run(job, { timeoutMs, memoryBytes: WORKER_BYTES + memoryBytes });
     if (isReply(outcome)) {
       // It may have ended right after its reply.
       if (this.#workers.has(worker)) this.#rest(worker);
@@ -157,7 +158,7 @@ export class WorkerPool {
     log.warn({ ...outcome, pid: worker.pid }, "a worker on images was lost within a job");
     this.#workersLost += 1;
     if (outcome.kind === "died" && attempts > 1 && !this.#isStopped) {
-      return this.#attempt(job, decodeBytes, attempts - 1);
+      return this.#attempt(job, memoryBytes, attempts - 1);
     }
     return outcome;
   }
@@ -185,7 +186,7 @@ export class WorkerPool {
 
   #errorOf(outcome: Exclude<JobOutcome, { kind: "done" }>): Error {
     if (this.#isStopped) return this.#overloaded();
-    if (outcome.kind === "failed") {
+    if (outcome.kind === "failed" || (outcome.kind === "died" && !outcome.hadBegun)) {
       this.#outcomes.failed += 1;
       return new Error(`The files of an image could not be made: ${outcome.message}`);
     }

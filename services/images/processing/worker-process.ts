@@ -3,9 +3,12 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
-/** How a job ended. A worker that took too long or too much has been killed. */
+/** How a job ended. A worker that took too long or too much has been killed; one that had not begun died of no image. */
 export type JobOutcome =
-  WorkerReply | { kind: "died"; message: string } | { kind: "overtime" } | { kind: "overmemory" };
+  | WorkerReply
+  | { kind: "died"; message: string; hadBegun: boolean }
+  | { kind: "overtime" }
+  | { kind: "overmemory" };
 
 /** What a job may take. */
 export interface JobLimits {
@@ -61,8 +64,7 @@ export class WorkerProcess {
       this.#child.once("error", (error) => ended(error.message));
       const ended = (how: string): void => {
         const message = `${how}: ${this.#lastWords}`;
-        // One that could not even begin has died of no image.
-        this.#end({ kind: this.#isReady ? "died" : "failed", message });
+        this.#end({ kind: "died", message, hadBegun: this.#isReady });
         onExit(this, message);
         resolve();
       };
