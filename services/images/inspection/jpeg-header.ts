@@ -9,7 +9,7 @@ const END_OF_IMAGE = Buffer.from([0xff, 0xd9]);
 /** DHT, JPG and DAC have numbers between those of the frame headers. */
 const NO_FRAME_HEADERS = new Set([0xc4, 0xc8, 0xcc]);
 const PROGRESSIVE = new Set([0xc2, 0xc6, 0xca, 0xce]);
-/** Images have tens of segments. */
+/** Images have tens of segments, and hardly a byte between them. */
 const MAX_SEGMENTS = 2000;
 
 interface Segment {
@@ -50,7 +50,7 @@ export async function readJpegHeader(file: FileBytes): Promise<ImageHeader> {
 /** The segments up to the first scan. */
 async function* segments(file: FileBytes): AsyncGenerator<Segment> {
   let offset = 2;
-  for (let count = 0; count < MAX_SEGMENTS;) {
+  for (let count = 0; count < MAX_SEGMENTS; count += 1) {
     const [first, marker = 0] = await file.at(offset, 2);
     if (first !== 0xff) throw damaged();
     // Any number of 0xff may stand before a marker.
@@ -61,7 +61,6 @@ async function* segments(file: FileBytes): AsyncGenerator<Segment> {
     yield { marker, start: offset + 2, length: length - 2 };
     if (marker === START_OF_SCAN) return;
     offset += length;
-    count += 1;
   }
 }
 

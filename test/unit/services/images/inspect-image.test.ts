@@ -1,0 +1,203 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+
+import { beforeAll, describe, expect, it } from "@jest/globals";
+import type { Sharp } from "sharp";
+
+import { SOURCE_FORMATS, type SourceFormat } from "../../../../services/images/image-processor.ts";
+import { inspectImage, type InspectedImage } from "../../../../services/images/inspection/inspect-image.ts";
+import {
+  avifHeader,
+  box,
+  fileType,
+  gifHeader,
+  jpegHeader,
+  jpegSegment,
+  png,
+  pngChunk,
+  webp,
+  webpExtended,
+} from "../../../support/image-bytes.ts";
+import { quarters } from "../../../support/images.ts";
+import { temporaryDir } from "../../../support/test-run.ts";
+
+const MEMORY_MAX = 300_000_000;
+const UNSUPPORTED = { type: "UNSUPPORTED_IMAGE_TYPE", code: 415 };
+const DAMAGED = { type: "IMAGE_UNREADABLE", code: 422 };
+const TOO_LARGE = { type: "IMAGE_TOO_LARGE", code: 422 };
+
+const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="/etc/passwd"/></svg>';
+const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
+
+/** One of each format, as an encoder makes it. */
+const ENCODED: Readonly<Record<SourceFormat, (image: Sharp) => Sharp>> = {
+  jpeg: (image) => image.jpeg(),
+  png: (image) => image.png(),
+  webp: (image) => image.webp(),
+  avif: (image) => image.avif(),
+  gif: (image) => image.gif(),
+};
+
+describe("the inspection of an image", () => {
+  let folder = "";
+  const files = {} as Record<SourceFormat, Buffer>;
+  beforeAll(async () => {
+    folder = temporaryDir("inspection");
+    for (const format of SOURCE_FORMATS) files[format] = await ENCODED[format](quarters()).toBuffer();
+  });
+
+  let count = 0;
+  async function inspect(bytes: Buffer, name = "image"): Promise<InspectedImage> {
+    const path = join(folder, `${(count += 1)}-${name}`);
+    await writeFile(path, bytes);
+    return inspectImage(path, MEMORY_MAX);
+  }
+
+  it("finds out the type from the bytes, whatever the name says", async () => {
+    for (const format of SOURCE_FORMATS) {
+      expect(await inspect(files[format], "image.svg")).toMatchObject({ format });
+    }
+    expect(
+      await inspect(
+        await quarters()
+          .gif()
+          .toBuffer()
+          .then((bytes) => Buffer.concat([latin1("GIF87a"), bytes.subarray(6)])),
+      ),
+    ).toMatchObject({ format: "gif" });
+    expect(await inspect(await quarters(3, 3).webp({ lossless: true }).toBuffer())).toMatchObject({
+      format: "webp",
+    });
+  });
+
+  it.each([
+    ["nothing", ""],
+    ["a byte", "\xff"],
+    ["text", "GIF or JPEG?"],
+    ["an SVG", SVG],
+    ["an SVG after a declaration", `<?xml version="1.0"?>\n<!-- GIF89a -->${SVG}`],
+    ["an SVG after a byte order mark", `\xef\xbb\xbf${SVG}`],
+    ["an SVG after spaces", `   \n${SVG}`],
+    ["a compressed SVG", gzipSync(SVG).toString("latin1")],
+    ["an SVG in a page", `<!doctype html><body>${SVG}`],
+    ["a PDF", "%PDF-1.7\n"],
+    ["PostScript", "%!PS-Adobe-3.0 EPSF-3.0\n"],
+    ["a TIFF", "II*\0\b\0\0\0"],
+    ["a TIFF of the other byte order", "MM\0*\0\0\0\b"],
+    ["a BMP", `BM${"\0".repeat(60)}`],
+    ["an ICO", `\0\0\x01\0\x01\0${"\0".repeat(60)}`],
+    ["a JPEG XL", "\xff\x0a\xfa\x7f"],
+    ["a JPEG 2000", "\0\0\0\x0cjP  \r\n\x87\n"],
+    ["a ZIP", "PK\x03\x04"],
+    ["a sound", "RIFF\x24\0\0\0WAVEfmt "],
+    ["a PPM", "P6 1 1 255 abc"],
+    ["a Radiance HDR", "#?RADIANCE\n"],
+    ["a vips image", "\x08\xf2\xa6\xb6"],
+    ["a HEIC", fileType("heic", "mif1", "heic").toString("latin1")],
+    ["a video", fileType("isom", "iso2", "mp41").toString("latin1")],
+    [
+      "a video whose version is called avif",
+      fileType("isom", "mp41").toString("latin1").replace("\0\0\0\0", "avif"),
+    ],
+    ["a PNG after a byte", `\0\x89PNG\r\n\x1a\n`],
+  ])("refuses %s", async (_, bytes) => {
+    await expect(inspect(latin1(bytes), "image.png")).rejects.toMatchObject(UNSUPPORTED);
+  });
+
+  it.each([
+    ["a JPEG", jpegHeader(65_500, 65_500, [0x22, 0x11, 0x11])],
+    ["a PNG", png({ width: 100_000, height: 100_000 })],
+    ["a PNG that is one line", png({ width: 2_147_483_647, height: 1 })],
+    ["a PNG with a side of more than 65535 pixels", png({ width: 65_536, height: 1 })],
+    ["a GIF", gifHeader(65_535, 65_535)],
+    ["a WebP", webpExtended(16_383, 16_383)],
+    ["a WebP of 281 terapixels", webpExtended(2 ** 24, 2 ** 24)],
+    ["a lossless WebP", webp("VP8L", Buffer.from([0x2f, 0xff, 0xff, 0xff, 0x0f, 0]))],
+    ["a lossy WebP", webp("VP8 ", Buffer.from([0, 0, 0, 0x9d, 0x01, 0x2a, 0xff, 0x3f, 0xff, 0x3f]))],
+    ["an AVIF", avifHeader(65_536, 65_536)],
+    ["an AVIF of the largest numbers", avifHeader(2 ** 32 - 1, 2 ** 32 - 1)],
+  ])("refuses %s of too many pixels by its header", async (_, bytes) => {
+    await expect(inspect(bytes)).rejects.toMatchObject(TOO_LARGE);
+  });
+
+  it("refuses what takes too much memory because of how it is stored, and says what would not", async () => {
+    const [width, height] = [10_000, 5000];
+    const cmyk = [0x11, 0x11, 0x11, 0x11];
+    await expect(inspect(jpegHeader(width, height, cmyk, true))).rejects.toMatchObject({
+      ...TOO_LARGE,
+      message: "The image has 50 megapixels; an image of its kind may have 37.5.",
+    });
+    const deep = { width, height, bitDepth: 16, colorType: 6 };
+    await expect(inspect(png({ ...deep, isInterlaced: true }))).rejects.toMatchObject(TOO_LARGE);
+    await expect(inspect(avifHeader(width, height))).rejects.toMatchObject(TOO_LARGE);
+    await expect(inspect(avifHeader(4000, 4000, 0x40))).rejects.toMatchObject(TOO_LARGE);
+    expect(await inspect(jpegHeader(width, height, cmyk))).toMatchObject({ decodeBytes: 0 });
+    expect(await inspect(png(deep))).toMatchObject({ decodeBytes: 160_000_000 });
+    expect(await inspect(avifHeader(4000, 4000))).toMatchObject({ format: "avif" });
+  });
+
+  it("refuses what has no pixels", async () => {
+    for (const bytes of [
+      jpegHeader(100, 0, [0x11]),
+      png({ width: 0, height: 9 }),
+      gifHeader(9, 0),
+      avifHeader(0, 9),
+    ]) {
+      await expect(inspect(bytes)).rejects.toMatchObject(DAMAGED);
+    }
+  });
+
+  // A GIF and the end of a WebP are left to the decoder.
+  it.each(["jpeg", "png", "webp", "avif"] as const)(
+    "refuses a %s that is cut off anywhere",
+    async (format) => {
+      const bytes = files[format];
+      const step = Math.ceil(bytes.length / 150);
+      for (let length = 16; length < bytes.length; length += step) {
+        await expect(inspect(bytes.subarray(0, length))).rejects.toMatchObject(DAMAGED);
+      }
+      await expect(inspect(bytes.subarray(0, -1))).rejects.toMatchObject(DAMAGED);
+    },
+  );
+
+  it("refuses a PNG with any wrong bit", async () => {
+    const bytes = files.png;
+    for (let at = 8; at < bytes.length; at += Math.ceil(bytes.length / 150)) {
+      const wrong = Buffer.from(bytes);
+      wrong.writeUInt8(wrong.readUInt8(at) ^ 1, at);
+      await expect(inspect(wrong)).rejects.toMatchObject({ code: 422 });
+    }
+  });
+
+  it("reads past what is long, and not past what is endless", async () => {
+    const comment = jpegSegment(0xfe, Buffer.alloc(65_533));
+    const withComments = [
+      files.jpeg.subarray(0, 2),
+      ...Array.from({ length: 20 }, () => comment),
+      files.jpeg.subarray(2),
+    ];
+    expect(await inspect(Buffer.concat(withComments))).toMatchObject({ format: "jpeg" });
+    const filled = [files.jpeg.subarray(0, 2), Buffer.alloc(3, 0xff), files.jpeg.subarray(2)];
+    expect(await inspect(Buffer.concat(filled))).toMatchObject({ format: "jpeg" });
+    const endless = {
+      segments: Buffer.concat([
+        files.jpeg.subarray(0, 2),
+        Buffer.alloc(10_000_000, jpegSegment(0xfe, Buffer.alloc(0))),
+      ]),
+      fill: Buffer.concat([files.jpeg.subarray(0, 2), Buffer.alloc(10_000_000, 0xff)]),
+      chunks: png({ width: 9, height: 9 }, Buffer.alloc(10_000_000, pngChunk("tEXt", Buffer.alloc(0)))),
+      boxes: Buffer.concat([fileType("avif"), Buffer.alloc(10_000_000, box("free"))]),
+      nothing: Buffer.concat([fileType("avif"), Buffer.alloc(8, "\0\0\0\0free", "latin1")]),
+      tooSmallBox: Buffer.concat([fileType("avif"), Buffer.from("\0\0\0\x04meta", "latin1")]),
+      hugeBox: Buffer.concat([
+        fileType("avif"),
+        Buffer.from("\0\0\0\x01meta\xff\xff\xff\xff\xff\xff\xff\xff", "latin1"),
+      ]),
+    };
+    for (const [name, bytes] of Object.entries(endless)) {
+      const error = await inspect(bytes).catch((thrown: unknown) => thrown);
+      expect({ name, error }).toMatchObject({ error: DAMAGED });
+    }
+  });
+});
