@@ -123,6 +123,9 @@ function natsTransporter(servers: string[], nodeId: string): NatsTransporter {
   const { username = "", password = "" } = urls.find((url) => url.username !== "") ?? {};
   return new NatsTransporter({
     servers: urls.map(({ host }) => host),
+    // Names are looked up as the system does. The client itself asks DNS only, for 28 s when that is silent, and knows
+    // neither the hosts file nor the search domains that make `nats` a name in Kubernetes.
+    resolve: false,
     name: `rollcall ${nodeId}`,
     ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
     ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),

@@ -216,6 +216,20 @@ describe("a node ends", () => {
   }, 40_000);
 });
 
+test("logins work on a node that runs with a low priority, which its user may not raise", async () => {
+  const database = await createTestDatabase();
+  const node = await start({
+    prefix: [...ordinaryUser.prefix, "nice", "-n", "10"],
+    env: { DATABASE_URL: database.url, DATA_DIR: await dirOf(ordinaryUser) },
+  });
+
+  const token = await logIn(node.url, ADMIN);
+  await node.stop();
+  await database.drop();
+
+  expect(token).not.toBe("");
+}, 30_000);
+
 async function start(options: RollcallOptions): Promise<Rollcall> {
   const node = await startRollcall(options);
   nodes.push(node);

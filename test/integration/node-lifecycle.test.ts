@@ -1,3 +1,7 @@
+import { createSocket } from "node:dgram";
+import { getServers, setServers } from "node:dns";
+import { once } from "node:events";
+
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 
 import { migrate } from "../../bootstrap/migrate.ts";
@@ -62,6 +66,25 @@ describe("a node that starts", () => {
     nodes.nats.thaw();
     expect(ended.exitCode).toBe(1);
     expect(ended.output).toMatch(/^The node was not ready within 1500 ms: no connection to postgresql/m);
+  });
+
+  test("finds NATS by a name of the hosts file, also while DNS is silent", async () => {
+    const silentDns = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(silentDns, "listening");
+    const servers = getServers();
+    setServers([`127.0.0.1:${silentDns.address().port}`]);
+    try {
+      const { port } = new URL(nodes.nats.url);
+      const node = await nodes.start({
+        SERVICES: "none",
+        NATS_URL: `nats://localhost:${port}`,
+        START_DEADLINE_MS: "15000",
+      });
+      expect(node.broker.started).toBe(true);
+    } finally {
+      setServers(servers);
+      silentDns.close();
+    }
   });
 
   test("before PostgreSQL does is up as soon as PostgreSQL is", async () => {
