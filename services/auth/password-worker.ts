@@ -1,6 +1,6 @@
 import { argon2Sync } from "node:crypto";
-import { constants, getPriority, setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
+import { lowerPriority } from "../../lib/thread-priority.ts";
 import type { HashParameters } from "./password-hash.ts";
 
 /*
@@ -16,17 +16,11 @@ export interface HashJob {
   hashBytes: number;
 }
 
-/**
- * Below the priority of the node. Gets about a third of what its other threads get: less, and logins fail on a machine
- * that is busy.
- */
+/** Gets about a third of what other threads of the node get: less, and logins fail on a machine that is busy. */
 const NICE = 5;
 
-// On Linux this is the priority of the calling thread; elsewhere it would be that of the whole process.
-if (parentPort && process.platform === "linux") {
-  // From where the node is: it may not go up, also not to this, when it was started with a lower priority itself.
-  setPriority(Math.min(getPriority() + NICE, constants.priority.PRIORITY_LOW));
-}
+// Elsewhere it would be the priority of the whole process.
+if (parentPort && process.platform === "linux") lowerPriority(NICE);
 
 parentPort?.on("message", ({ password, salt, parameters, hashBytes }: HashJob) => {
   const hash = argon2Sync("argon2id", {

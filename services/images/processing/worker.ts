@@ -3,14 +3,14 @@
  * gets jobs over its channel, works on one at a time at low priority, and ends with its parent, however that ends.
  */
 import { readdirSync } from "node:fs";
-import { setPriority } from "node:os";
+import { lowerPriority } from "../../../lib/thread-priority.ts";
 import { decodeImage, makeFiles } from "./pipeline.ts";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
 /** Requests go first while all cores are busy: it gets about a tenth of what they do. */
 const NICE = 10;
 
-lowerPriority();
+lowerPriorities();
 
 // Without delay: `process.exit` would wait for the decoder, which has its own thread.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
@@ -37,7 +37,7 @@ async function work({ source, format, folder, presets, formats }: WorkerJob): Pr
 }
 
 /** On Linux each thread has a priority of its own, and those of Node run already. Later ones take it over. */
-function lowerPriority(): void {
+function lowerPriorities(): void {
   const threads = process.platform === "linux" ? readdirSync("/proc/self/task").map(Number) : [0];
-  for (const thread of threads) setPriority(thread, NICE);
+  for (const thread of threads) lowerPriority(NICE, thread);
 }
