@@ -6,6 +6,8 @@ export type AppActionSchema<This = Service> = ActionSchema<This> & {
   cache?: boolean | ActionCache;
   /** Every call gets an idempotency key, and the handler uses a unit of work. */
   idempotent?: boolean;
+  /** In milliseconds, in place of REQUEST_TIMEOUT_MS; 0: none. Moleculer reads it; its types leave it out. */
+  timeout?: number;
 };
 
 /** The schema of a service whose `this` has exactly the given settings, methods and variables. */

@@ -2,6 +2,7 @@ import type { KeyObject } from "node:crypto";
 import { Errors, type Context, type ServiceSchema } from "moleculer";
 import { cacheKey } from "../broker/cache/cache-key.ts";
 import { changeCache } from "../broker/cache/cacher.ts";
+import { appError } from "../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../broker/idempotency-key.middleware.ts";
 import { keyedFingerprint } from "../lib/canonical-json.ts";
 import type { ActionName, ActionParams } from "../lib/contracts.ts";
@@ -20,6 +21,7 @@ import {
   write,
   type DomainEvent,
   type Outcome,
+  type RecordedEvent,
   type Request,
 } from "./unit-of-work.store.ts";
 
@@ -29,8 +31,12 @@ export interface Work {
   readonly transaction: DatabaseTransaction;
   /** The time of the change, one value for all its rows and events. Read it after the row is locked. */
   readonly now: Date;
-  /** Appends an event to the outbox, to be sent if and only if the transaction commits. */
-  record(event: DomainEvent): void;
+  /**
+   * Appends an event to the outbox, to be sent if and only if the transaction commits.
+   *
+   * @param subject id of the resource that it is about, when that is another one than the outcome's
+   */
+  record(event: DomainEvent, subject?: string): void;
   /**
    * Forgets what is kept about a resource that goes for good: results for idempotent replay, and the data of its events
    * but for id and version.
@@ -43,9 +49,21 @@ export interface UnitOfWorkMethods {
    * Runs `change` in ONE transaction together with its events and its idempotency record. When the same request was
    * done before, `change` does not run: its first result is returned and `ctx.meta.$isReplay` is true.
    *
+   * @param identity what is the same whenever a request is repeated: the parameters, unless some of them differ then
    * @throws IDEMPOTENCY_IN_FLIGHT, IDEMPOTENCY_KEY_REUSED, and what `change` throws: then nothing was written
    */
-  unitOfWork<Result>(ctx: Context, change: (work: Work) => Promise<Outcome<Result>>): Promise<Result>;
+  unitOfWork<Result>(
+    ctx: Context,
+    change: (work: Work) => Promise<Outcome<Result>>,
+    identity?: unknown,
+  ): Promise<Result>;
+  /**
+   * For a request that takes long before its unit of work, in no transaction: runs `work`, which ends in that unit of
+   * work, unless the request was done before. Then its first result is returned, as `unitOfWork` does.
+   *
+   * @throws IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_FLIGHT also while this node works on it, and what `work` throws
+   */
+  unlessDone<Result>(ctx: Context, work: () => Promise<Result>, identity?: unknown): Promise<Result>;
 }
 
 interface UnitOfWorkOptions {
@@ -75,12 +93,35 @@ export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSche
     fingerprintKey: derivedKey(options.secret, "idempotency"),
     wakeRelay: createRelayWakeup(options.database),
   };
+  const inFlight = new Set<string>();
   return {
     started: async () => sweep.start(),
     stopped: async () => sweep.stop(),
     methods: {
-      unitOfWork<Result>(ctx: Context, change: (work: Work) => Promise<Outcome<Result>>): Promise<Result> {
-        return runUnitOfWork(parts, ctx as Context<unknown, WorkMeta>, change);
+      unitOfWork<Result>(
+        ctx: Context<unknown, WorkMeta>,
+        change: (work: Work) => Promise<Outcome<Result>>,
+        identity: unknown = ctx.params,
+      ): Promise<Result> {
+        const request = requestOf(ctx, identity, parts.fingerprintKey);
+        return runUnitOfWork(parts, ctx, request, change);
+      },
+
+      async unlessDone<Result>(
+        ctx: Context<unknown, WorkMeta>,
+        work: () => Promise<Result>,
+        identity: unknown = ctx.params,
+      ): Promise<Result> {
+        const request = requestOf(ctx, identity, parts.fingerprintKey);
+        const name = JSON.stringify([request.principal, request.action, request.key]);
+        if (inFlight.has(name)) throw appError("IDEMPOTENCY_IN_FLIGHT");
+        inFlight.add(name);
+        try {
+          const replay = await findReplay(parts, ctx, request);
+          return replay ? (replay.result as Result) : await work();
+        } finally {
+          inFlight.delete(name);
+        }
       },
     },
   };
@@ -92,12 +133,13 @@ interface UnitOfWorkParts extends UnitOfWorkOptions {
 }
 
 async function runUnitOfWork<Result>(
-  { database, idempotencyTtlHours, cachedReads, wakeRelay, fingerprintKey }: UnitOfWorkParts,
+  parts: UnitOfWorkParts,
   ctx: Context<unknown, WorkMeta>,
+  request: Request,
   change: (work: Work) => Promise<Outcome<Result>>,
 ): Promise<Result> {
   refuseWhenLate(ctx);
-  const request = requestOf(ctx, fingerprintKey);
+  const { database, idempotencyTtlHours, cachedReads, wakeRelay } = parts;
   try {
     const { subject, result, current, isNew, hasEvents } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
@@ -120,17 +162,29 @@ async function runUnitOfWork<Result>(
     return result;
   } catch (error) {
     if (!isDone(error)) throw error;
-    const { subject, result } = await findOutcome<Result>(database, request);
-    ctx.meta.$isReplay = true;
-    // The node of the first attempt may have died between its commit and this.
-    await changeCache(ctx.broker, keysOf(cachedReads(subject)));
-    return result;
+    const replay = await findReplay(parts, ctx, request);
+    // It was deleted meanwhile: it is tried again.
+    if (!replay) throw appError("IDEMPOTENCY_IN_FLIGHT");
+    return replay.result as Result;
   }
+}
+
+async function findReplay(
+  { database, cachedReads }: UnitOfWorkParts,
+  ctx: Context<unknown, WorkMeta>,
+  request: Request,
+): Promise<Outcome<unknown> | undefined> {
+  const outcome = await findOutcome(database, request);
+  if (!outcome) return undefined;
+  ctx.meta.$isReplay = true;
+  // The node of the first attempt may have died between its commit and this.
+  await changeCache(ctx.broker, keysOf(cachedReads(outcome.subject)));
+  return outcome;
 }
 
 class PendingWork implements Work {
   readonly transaction: DatabaseTransaction;
-  readonly events: DomainEvent[] = [];
+  readonly events: RecordedEvent[] = [];
   #now: Date | undefined;
 
   constructor(transaction: DatabaseTransaction) {
@@ -142,12 +196,12 @@ class PendingWork implements Work {
     return (this.#now ??= new Date());
   }
 
-  record(event: DomainEvent): void {
-    this.events.push(event);
+  record(event: DomainEvent, subject?: string): void {
+    this.events.push({ event, subject });
   }
 
   forget(subject: string): void {
-    this.transaction.enlist(forget(this.transaction, subject));
+    this.transaction.enlist(forget(this.transaction, [subject]));
   }
 }
 
@@ -161,14 +215,14 @@ function refuseWhenLate(ctx: Context): void {
   throw new Errors.RequestSkippedError({ action: ctx.action?.name ?? "", nodeID: ctx.broker.nodeID });
 }
 
-function requestOf(ctx: Context<unknown, WorkMeta>, fingerprintKey: KeyObject): Request {
+function requestOf(ctx: Context<unknown, WorkMeta>, identity: unknown, fingerprintKey: KeyObject): Request {
   const key: unknown = ctx.headers?.[IDEMPOTENCY_KEY_HEADER];
   const action = ctx.action?.name;
   const { principal } = ctx.meta;
   if (typeof key !== "string" || !action || !principal) {
     throw new Error(`The action '${action}' uses a unit of work and must be marked 'idempotent: true'.`);
   }
-  const fingerprint = keyedFingerprint(fingerprintKey, ctx.params);
+  const fingerprint = keyedFingerprint(fingerprintKey, identity);
   return { principal: actorOf(principal), action, key, fingerprint };
 }
 

@@ -64,27 +64,32 @@ export function isDone(error: unknown): boolean {
 const FIND_RESULT = {
   name: "unit-of-work.find-result",
   text: `SELECT fingerprint, result, subject FROM events.idempotency
-    WHERE principal = $1 AND action = $2 AND key = $3`,
+    WHERE principal = $1 AND action = $2 AND key = $3 AND expires_at > now()`,
 };
 
 /**
- * What came out of a request that was done before.
+ * What came out of a request that was done before; undefined when there is none.
  *
- * @throws IDEMPOTENCY_KEY_REUSED when it had other parameters; IDEMPOTENCY_IN_FLIGHT when it was deleted meanwhile,
- *   so that it is tried again
+ * @throws IDEMPOTENCY_KEY_REUSED when it had other parameters
  */
-export async function findOutcome<Result>(
+export async function findOutcome(
   database: Database,
   { principal, action, key, fingerprint }: Request,
-): Promise<Outcome<Result>> {
-  const [row] = await database.query<Outcome<Result> & { fingerprint: string }>(FIND_RESULT, [
+): Promise<Outcome<unknown> | undefined> {
+  const [row] = await database.query<Outcome<unknown> & { fingerprint: string }>(FIND_RESULT, [
     principal,
     action,
     key,
   ]);
-  if (!row) throw appError("IDEMPOTENCY_IN_FLIGHT");
+  if (!row) return undefined;
   if (row.fingerprint !== fingerprint) throw appError("IDEMPOTENCY_KEY_REUSED");
   return { subject: row.subject, result: row.result };
+}
+
+/** An event of a unit of work; without a subject, it is about the resource of the outcome. */
+export interface RecordedEvent {
+  event: DomainEvent;
+  subject?: string | undefined;
 }
 
 /** What a unit of work has done, to be written beside its rows. */
@@ -92,7 +97,7 @@ export interface WorkRecord<Result> {
   request: Request;
   requestId: string;
   outcome: Outcome<Result>;
-  events: readonly DomainEvent[];
+  events: readonly RecordedEvent[];
   now: Date;
   idempotencyTtlHours: number;
 }
@@ -119,7 +124,7 @@ export async function write<Result>(
     request.principal,
     requestId,
     now,
-    JSON.stringify(events.map((event) => outboxRow(outcome.subject, event))),
+    JSON.stringify(events.map(({ event, subject = outcome.subject }) => outboxRow(subject, event))),
     request.action,
     request.key,
     request.fingerprint,
@@ -158,7 +163,10 @@ function outboxRow(subject: string, { type, data, changedFields }: DomainEvent):
   return { id: newId(), type, subject, data, changed_fields: changedFields };
 }
 
-const FORGET = { name: "unit-of-work.forget", text: "DELETE FROM events.idempotency WHERE subject = $1" };
+const FORGET = {
+  name: "unit-of-work.forget",
+  text: "DELETE FROM events.idempotency WHERE subject = ANY($1)",
+};
 
 const REDACTED = `data = coalesce(
   (SELECT jsonb_object_agg(key, value) FROM jsonb_each(data) WHERE key IN ('id', 'version')), '{}')`;
@@ -169,25 +177,25 @@ const REDACT = [
   {
     name: "unit-of-work.redact-outbox",
     text: `UPDATE events.outbox SET ${REDACTED} WHERE position IN
-      (SELECT position FROM events.outbox WHERE subject = $1 ORDER BY position FOR UPDATE)`,
+      (SELECT position FROM events.outbox WHERE subject = ANY($1) ORDER BY position FOR UPDATE)`,
   },
-  { name: "unit-of-work.redact-log", text: `UPDATE events.log SET ${REDACTED} WHERE subject = $1` },
+  { name: "unit-of-work.redact-log", text: `UPDATE events.log SET ${REDACTED} WHERE subject = ANY($1)` },
   // What an error says may be about the data too.
   {
     name: "unit-of-work.redact-retries",
-    text: "UPDATE events.retry SET error_message = '' WHERE subject = $1",
+    text: "UPDATE events.retry SET error_message = '' WHERE subject = ANY($1)",
   },
   {
     name: "unit-of-work.redact-dead-letters",
     text: `UPDATE events.dead_letter SET error_message = '', event = jsonb_set(event, '{data}', coalesce(
       (SELECT jsonb_object_agg(key, value) FROM jsonb_each(event->'data') WHERE key IN ('id', 'version')), '{}'))
-      WHERE subject = $1`,
+      WHERE subject = ANY($1)`,
   },
 ];
 
 /** Deletes every result for replay that is about a resource, and of the data of its events all but id and version. */
-export async function forget(transaction: DatabaseTransaction, subject: string): Promise<void> {
-  await Promise.all([FORGET, ...REDACT].map((statement) => transaction.query(statement, [subject])));
+export async function forget(transaction: DatabaseTransaction, subjects: readonly string[]): Promise<void> {
+  await Promise.all([FORGET, ...REDACT].map((statement) => transaction.query(statement, [subjects])));
 }
 
 const PURGE_BATCH = 1000;
