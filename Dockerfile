@@ -32,6 +32,9 @@ ENV NODE_ENV=production \
     METRICS_PORT=9464
 EXPOSE 3000 9464
 
+# A volume that is new takes over the owner of the folder.
+RUN install --directory --owner=1000 --group=1000 /data
+
 # By number, so that Kubernetes can see that it is not root.
 USER 1000:1000
 

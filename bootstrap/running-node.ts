@@ -38,6 +38,11 @@ const SERVICES: Readonly<Record<ServiceName, ServiceEntry>> = {
     usesDatabase: true,
     load: async () => (await import("../services/events/events.service.ts")).createEventsService,
   },
+  images: {
+    usesDatabase: true,
+    usesStorage: true,
+    load: async () => (await import("../services/images/images.service.ts")).createImagesService,
+  },
   cache: {
     usesDatabase: false,
     load: async () => (await import("../services/cache/cache.service.ts")).createCacheService,

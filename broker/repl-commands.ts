@@ -1,6 +1,7 @@
 import type { ServiceBroker } from "moleculer";
 import { call } from "../lib/contracts.ts";
 import { toProblem } from "../lib/problem.ts";
+import { reportLines } from "../services/images/reconcile-report.ts";
 
 /** A command of the Moleculer REPL, which has no types of its own. */
 export interface ReplCommand {
@@ -23,6 +24,7 @@ interface ReplParams {
 }
 
 interface ReplOptions {
+  fix?: boolean;
   consumer?: string;
   cursor?: string;
   replayed?: boolean;
@@ -89,8 +91,23 @@ const CACHE_COMMANDS: readonly ReplCommand[] = [
   },
 ];
 
+/** What operators do about images. */
+const IMAGE_COMMANDS: readonly ReplCommand[] = [
+  {
+    command: "images:reconcile",
+    description: "Find images without bytes, and bytes without an image",
+    options: [{ option: "--fix", description: "Delete both" }],
+    action: (broker, { options: { fix = false } }) =>
+      print(async () => reportLines(await call(broker, "images.reconcile", { fix })).join("\n")),
+  },
+];
+
 /** Ours. They are typed as `events status` and `cache stats` too, see {@link toReplCommand}. */
-export const REPL_COMMANDS: readonly ReplCommand[] = [...EVENT_COMMANDS, ...CACHE_COMMANDS];
+export const REPL_COMMANDS: readonly ReplCommand[] = [
+  ...EVENT_COMMANDS,
+  ...CACHE_COMMANDS,
+  ...IMAGE_COMMANDS,
+];
 
 async function showCache(broker: ServiceBroker): Promise<string> {
   const { nodes, levels } = await call(broker, "cache.stats", {});
@@ -105,7 +122,8 @@ async function showCache(broker: ServiceBroker): Promise<string> {
 export function toReplCommand(line: string): string {
   return line
     .replace(/^\s*events +(?=status|dead-letters|replay)/, "events:")
-    .replace(/^\s*cache +(?=stats|purge|warm)/, "cache:");
+    .replace(/^\s*cache +(?=stats|purge|warm)/, "cache:")
+    .replace(/^\s*images +(?=reconcile)/, "images:");
 }
 
 async function listDeadLetters(

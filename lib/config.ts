@@ -11,7 +11,7 @@ import { StartupError } from "./startup-error.ts";
 export const EXIT_CONFIG = 78;
 
 /** The services this code base has, in the order in which they start. */
-export const SERVICE_NAMES = ["users", "auth", "events", "cache", "api"] as const;
+export const SERVICE_NAMES = ["users", "auth", "events", "images", "cache", "api"] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 /**

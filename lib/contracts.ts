@@ -3,20 +3,24 @@ import type { AuthActions, AuthTransientEvents } from "../services/auth/auth.con
 import type { CacheActions } from "../services/cache/cache.contract.ts";
 import { AUTH_EVENTS, type AuthEvents } from "../services/auth/auth.events.ts";
 import type { EventsActions, EventsHints } from "../services/events/events.contract.ts";
+import type { ImagesActions } from "../services/images/images.contract.ts";
+import { IMAGES_EVENTS, type ImagesEvents } from "../services/images/images.events.ts";
 import type { UsersActions } from "../services/users/users.contract.ts";
 import { USERS_EVENTS, type UsersEvents } from "../services/users/users.events.ts";
 import type { EventDefinitions } from "./event-definition.ts";
 
 /** Every action that may be called from another service, with its parameters and result. */
-export type ActionMap = AuthActions & CacheActions & EventsActions & UsersActions;
+export type ActionMap = AuthActions & CacheActions & EventsActions & ImagesActions & UsersActions;
 
 /** Domain events: written to the outbox by a unit of work, so that none is lost and none is sent for nothing. */
-export type DomainEventMap = AuthEvents & UsersEvents;
+export type DomainEventMap = AuthEvents & ImagesEvents & UsersEvents;
 
 /** Every domain event with its description and the schema of its payload. */
-export const DOMAIN_EVENTS = { ...AUTH_EVENTS, ...USERS_EVENTS } as const satisfies EventDefinitions<
-  keyof DomainEventMap
->;
+export const DOMAIN_EVENTS = {
+  ...AUTH_EVENTS,
+  ...IMAGES_EVENTS,
+  ...USERS_EVENTS,
+} as const satisfies EventDefinitions<keyof DomainEventMap>;
 
 /** Transient events between nodes. They are lost while NATS is away, so only hints that may be lost are among them. */
 export type TransientEventMap = AuthTransientEvents & EventsHints;

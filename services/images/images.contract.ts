@@ -54,12 +54,19 @@ export interface DirectUpload extends DirectPut {
 export interface ReconcileReport {
   images: number;
   objects: number;
-  /** Ids of images whose original is not there. */
+  /** Ids of images whose original is not there: the first {@link MAX_FINDINGS}. */
   rowsWithoutBytes: string[];
-  /** Keys of objects that belong to no image. */
+  /** Keys of objects that belong to no image: the first {@link MAX_FINDINGS}. */
   bytesWithoutRows: string[];
+  /** How many of both there are. */
+  found: number;
+  /** Files of configured presets that are not there. They are made when they are asked for. */
+  missingFiles: number;
   isFixed: boolean;
 }
+
+/** More of them are mended and counted, but not told. */
+export const MAX_FINDINGS = 1000;
 
 /** Largest upload: 10 MiB. */
 export const IMAGE_LIMIT_BYTES = 10_485_760;
@@ -136,6 +143,6 @@ export interface ImagesActions {
   "images.ofUser": { params: Infer<typeof userImagesParams>; result: UserImages };
   /** Internal: makes a file that is not there, once. @throws IMAGE_NOT_FOUND also for a preset that is not configured */
   "images.render": { params: Infer<typeof renderParams>; result: null };
-  /** Internal: compares rows and stored bytes. */
+  /** Internal: compares rows and stored bytes. What is younger than an hour is left alone: it may be under way. */
   "images.reconcile": { params: Infer<typeof reconcileParams>; result: ReconcileReport };
 }

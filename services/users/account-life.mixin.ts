@@ -8,7 +8,7 @@ import type { UsersEvents } from "./users.events.ts";
 import type { UsersRepository } from "./users.repository.ts";
 
 /** What a change of a user does, decided while its row is locked. */
-export type Change = (record: domain.UserRecord | null, work: Work) => ChangeOutcome;
+export type Change = (record: domain.UserRecord | null, work: Work) => ChangeOutcome | Promise<ChangeOutcome>;
 type ChangeOutcome = {
   record: domain.UserRecord;
   changes: domain.RecordChanges;

@@ -16,6 +16,8 @@ interface Host {
 
 /** Most events in one part of an export; it also ends where the page of the log does. */
 const EXPORTED_EVENTS = 1000;
+/** Most images in it; with their URLs each takes 2 KB of the message in which an export goes to the gateway. */
+const EXPORTED_IMAGES = 50;
 
 /** The actions that tell what is kept about an account: all of it for its user, its changes for an administrator. */
 export function AccountRecordsMixin({
@@ -32,13 +34,15 @@ export function AccountRecordsMixin({
           const { id, eventsAfter: after } = ctx.params;
           const record = await this.repository.find(id);
           requireUser(record, id);
-          const [auth, page] = await Promise.all([
+          const [auth, page, images] = await Promise.all([
             callAsNode(ctx, "auth.exportUser", { userId: record.id }),
             eventsAbout(ctx, { id, after, limit: EXPORTED_EVENTS }),
+            imagesOf(ctx, record.id),
           ]);
           return {
             user: toUser(record),
             auth,
+            images,
             events: page.data,
             nextEventsAfter: page.nextAfter < page.lastSequence ? page.nextAfter : null,
           };
@@ -80,6 +84,17 @@ function eventsAbout(
 ): Promise<ActionResult<"events.list">> {
   const params = { subject: id, limit, ...(after !== undefined && { after }) };
   return callAsNode(ctx, "events.list", params);
+}
+
+/** Null when no node has the service of images, which a system need not have. */
+async function imagesOf(ctx: Context, id: string): Promise<ActionResult<"images.list"> | null> {
+  try {
+    // From the primary, as everything of the export.
+    return await callAsNode(ctx, "images.list", { id, limit: EXPORTED_IMAGES }, { meta: { $cache: false } });
+  } catch (error) {
+    if ((error as { type?: unknown }).type === "SERVICE_NOT_FOUND") return null;
+    throw error;
+  }
 }
 
 function toHistoryEntry(event: CloudEvent): contract.HistoryEntry {

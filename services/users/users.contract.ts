@@ -3,6 +3,7 @@ import { COUNTRY_CODES } from "../../lib/countries.ts";
 import type { HealthReport } from "../../lib/health.ts";
 import type { Infer } from "../../lib/validation.ts";
 import type { AuthExport } from "../auth/auth.contract.ts";
+import type { ImagePage } from "../images/images.contract.ts";
 
 /** A user as every caller sees it. Dates are ISO 8601 in UTC. */
 export interface User {
@@ -37,6 +38,8 @@ export interface UserPage {
 export interface UserExport {
   user: User;
   auth: AuthExport;
+  /** The newest images; `nextCursor` is for the list of them. Null where there is no service of images. */
+  images: ImagePage | null;
   /** The events about the user, the oldest first. */
   events: CloudEvent[];
   /** `eventsAfter` of the next part; null when no event is missing. Only a user with hundreds of events has one. */
@@ -219,6 +222,8 @@ export interface UsersActions {
   "users.replace": { params: Infer<typeof replaceUserParams>; result: User };
   /** Sets the given fields; null clears one. @throws USER_NOT_FOUND, PRECONDITION_FAILED, EMAIL_TAKEN */
   "users.update": { params: Infer<typeof updateUserParams>; result: User };
+  /** Internal: takes over what the images service says that the user shows. @throws USER_NOT_FOUND */
+  "users.showImages": { params: Infer<typeof getUserParams>; result: User };
   /**
    * The user can no longer log in, and is logged out wherever it is. One that is suspended already stays as it is.
    *

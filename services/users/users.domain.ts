@@ -92,6 +92,17 @@ export function changesTo(
   );
 }
 
+/** The part of what a user shows of its images that differs from what is stored. */
+export function changesToShown(
+  record: UserRecord,
+  { imageUrls, avatarUrl }: Pick<UserRecord, "imageUrls" | "avatarUrl">,
+): RecordChanges {
+  const isSame =
+    imageUrls.length === record.imageUrls.length &&
+    imageUrls.every((url, index) => url === record.imageUrls[index]);
+  return { ...(!isSame && { imageUrls }), ...(avatarUrl !== record.avatarUrl && { avatarUrl }) };
+}
+
 /** The next version of a record. */
 export function applyChanges(record: UserRecord, changes: RecordChanges, now: Date): UserRecord {
   return { ...record, ...changes, version: record.version + 1, updatedAt: now.toISOString() };

@@ -9,6 +9,7 @@ import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import { AccountLifeMixin, endSessions, type Change, type ChangingMethods } from "./account-life.mixin.ts";
 import { AccountRecordsMixin } from "./account-records.mixin.ts";
+import { ShownImagesMixin } from "./shown-images.mixin.ts";
 import * as contract from "./users.contract.ts";
 import * as domain from "./users.domain.ts";
 import { invalidCursor, noUserWithEmail } from "./users.errors.ts";
@@ -50,6 +51,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       HealthMixin(node.monitors),
       AccountLifeMixin() as Partial<ServiceSchema>,
       AccountRecordsMixin(node) as Partial<ServiceSchema>,
+      ShownImagesMixin(node),
     ],
     settings: { idField: "id" },
 
@@ -174,7 +176,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
       changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
         return this.unitOfWork(ctx, async (work) => {
           const current = await this.repository.lock(ctx.params.id, work.transaction);
-          const { record, changes, event } = change(current, work);
+          const { record, changes, event } = await change(current, work);
           const isChanged = Object.keys(changes).length > 0;
           const next = isChanged ? domain.applyChanges(record, changes, work.now) : record;
           const result = domain.toUser(next);

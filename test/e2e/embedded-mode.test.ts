@@ -66,7 +66,7 @@ test("Ctrl-C in the middle of the first start ends it with nothing left running,
   expect((await withClient(second, (client) => client.get("/health/ready"))).status).toBe(200);
 }, 60_000);
 
-test("the REPL has commands for the events", async () => {
+test("the REPL has commands for events and images", async () => {
   const lines = [
     "events status",
     "events:status",
@@ -77,6 +77,8 @@ test("the REPL has commands for the events", async () => {
     "events dead-letters --consumer mailer --replayed",
     "events",
     "help events:replay",
+    "images reconcile",
+    "images reconcile --fix",
     "q",
   ];
   const node = launchRollcall({ args: ["--repl"], input: `${lines.join("\n")}\n` });
@@ -89,6 +91,7 @@ test("the REPL has commands for the events", async () => {
   expect(node.output).toContain("VALIDATION_FAILED: The 'id' field must be a valid UUID.");
   expect(node.output).toContain(`There is no dead letter of the event '${DEAD_LETTER_ID}'.`);
   expect(node.output.match(/There are no dead letters\./g)).toHaveLength(2);
+  expect(node.output.match(/0 images, 0 objects: 0 do not fit\./g)).toHaveLength(2);
   // The REPL's own command of this name.
   expect(node.output).toContain("events-appended");
   expect(node.output).toContain("Usage: Moleculer REPL events:replay [options] <what>");
@@ -111,7 +114,7 @@ test("the REPL calls actions, and its q stops the node in order", async () => {
   expect(stopped[0]).toBe("Service 'api' stopped.");
   // Those behind the gateway stop at the same time.
   expect(stopped.slice(1, -2).toSorted()).toEqual(
-    ["auth", "cache", "cache-node", "events", "users"].map((name) => `Service '${name}' stopped.`),
+    ["auth", "cache", "cache-node", "events", "images", "users"].map((name) => `Service '${name}' stopped.`),
   );
   expect(stopped.slice(-2)).toEqual(["Embedded PostgreSQL stopped", "node stopped"]);
   expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);

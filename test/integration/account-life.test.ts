@@ -247,6 +247,7 @@ describe("the export of a user", () => {
     const exported = await call(auth.caller, "users.export", { id: user.id }, as(principal));
     expect(exported).toEqual({
       user: changed,
+      images: null,
       auth: {
         password: { changedAt: expect.any(String) },
         sessions: [expect.objectContaining({ id: principal.sessionId })],

@@ -133,7 +133,7 @@ describe("what a node offers to others", () => {
       .map(({ name }) => name)
       .toSorted();
 
-    const ofContract = Object.keys(ACTION_ACCESS).filter((name) => !/^(?:cache|events)\./.test(name));
+    const ofContract = Object.keys(ACTION_ACCESS).filter((name) => !/^(?:cache|events|images)\./.test(name));
     expect(offered).toEqual(ofContract.toSorted());
   });
 

@@ -4,7 +4,14 @@ import { basename, join } from "node:path";
 import type { Deployment, StatefulSet } from "kubernetes-types/apps/v1.d.ts";
 import type { HorizontalPodAutoscaler } from "kubernetes-types/autoscaling/v2.d.ts";
 import type { Job } from "kubernetes-types/batch/v1.d.ts";
-import type { Container, Namespace, PodSpec, Probe, Service } from "kubernetes-types/core/v1.d.ts";
+import type {
+  Container,
+  Namespace,
+  PersistentVolumeClaim,
+  PodSpec,
+  Probe,
+  Service,
+} from "kubernetes-types/core/v1.d.ts";
 import type { Ingress } from "kubernetes-types/networking/v1.d.ts";
 import type { PodDisruptionBudget } from "kubernetes-types/policy/v1.d.ts";
 import { parse, parseAllDocuments } from "yaml";
@@ -18,6 +25,7 @@ interface Kinds {
   Ingress: Ingress;
   Job: Job;
   Namespace: Namespace;
+  PersistentVolumeClaim: PersistentVolumeClaim;
   PodDisruptionBudget: PodDisruptionBudget;
   Service: Service;
   StatefulSet: StatefulSet;

@@ -303,7 +303,7 @@ describe("a wrong configuration", () => {
       "CORS_ORIGINS: must be an origin such as https://app.example.com, without a path",
     ],
     [
-      { SERVICES: "users,images" },
+      { SERVICES: "users,pictures" },
       `SERVICES: Invalid option: expected one of ${SERVICE_NAMES.map((name) => `"${name}"`).join("|")}`,
     ],
     [{ LOG_FORMAT: "xml" }, 'LOG_FORMAT: Invalid option: expected one of "auto"|"json"|"pretty"'],

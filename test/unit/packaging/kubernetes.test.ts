@@ -283,6 +283,7 @@ test("what the deployment applies last are the nodes, after the migration", () =
     ["Deployment", "node"],
     ["Deployment", "node"],
     ["Deployment", "node"],
+    ["Deployment", "node"],
     ["Job", "migration"],
   ]);
 });

@@ -80,7 +80,7 @@ const LEFT_AT_DEFAULT = [
   "RATE_LIMIT_WRONG_CREDENTIALS",
 ];
 
-const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "auth", "events"]);
+const USES_DATABASE: ReadonlySet<ServiceName> = new Set(["users", "auth", "events", "images"]);
 
 const SETTINGS = describeSettings().map(({ name }) => name);
 const secretsFolder = makeSecrets();

@@ -7,19 +7,23 @@ import type { AppActionSchema } from "../../../broker/service-schema.ts";
 import { loadConfig } from "../../../lib/config.ts";
 import type { ActionName } from "../../../lib/contracts.ts";
 import { Database } from "../../../lib/database.ts";
+import { createStorage } from "../../../lib/storage/create-storage.ts";
 import { createApiService } from "../../../services/api/api.service.ts";
 import { REST_ROUTES } from "../../../services/api/routes.ts";
 import { createAuthService } from "../../../services/auth/auth.service.ts";
 import { createCacheNodeService } from "../../../services/cache/cache-node.service.ts";
 import { createCacheService } from "../../../services/cache/cache.service.ts";
 import { createEventsService } from "../../../services/events/events.service.ts";
+import { createImagesService } from "../../../services/images/images.service.ts";
 import { createUsersService } from "../../../services/users/users.service.ts";
 import { silentLogger } from "../../support/silent-logger.ts";
 import { createTestBroker } from "../../support/test-broker.ts";
+import { temporaryDir } from "../../support/test-run.ts";
 
 const config = loadConfig({ SERVICES: "none" });
 // It connects when it is used, which it is not here.
 const database = new Database({ ...config, DATABASE_URL: "postgres://127.0.0.1:1/none" }, silentLogger);
+const storage = await createStorage({ ...config, DATA_DIR: temporaryDir("data") }, silentLogger);
 const node: Node = {
   config,
   log: silentLogger,
@@ -28,12 +32,13 @@ const node: Node = {
   monitors: new Map(),
   isStopping: () => false,
   database,
-  get storage(): never {
-    throw new Error("Nothing is stored here.");
-  },
+  storage,
 };
 
-afterAll(() => database.close());
+afterAll(async () => {
+  storage.close();
+  await database.close();
+});
 
 /** The actions of a service, those of its mixins among them, under their full names. */
 function actionsOf(schema: object): Map<string, AppActionSchema> {
@@ -47,6 +52,7 @@ const all = new Map([
   ...auth,
   ...actionsOf(createUsersService(node)),
   ...actionsOf(createEventsService(node)),
+  ...actionsOf(createImagesService(node)),
   ...actionsOf(createCacheService(node)),
   ...actionsOf(createCacheNodeService(new NoCache())),
 ]);
@@ -89,7 +95,7 @@ describe("every action", () => {
 
   test("is idempotent exactly when it uses a unit of work", () => {
     const writing = names(all, (action) =>
-      /this\.(?:unitOfWork|createUser|changeUser)\(/.test(source(action)),
+      /this\.(?:unitOfWork|createUser|changeUser|createImage)\(/.test(source(action)),
     );
     expect(writing.length).toBeGreaterThan(0);
     // Its record would hold tokens; it has a way of its own to be retried.
@@ -117,9 +123,22 @@ describe("every action", () => {
       "auth.endSessions": true,
       "auth.exportUser": true,
       "auth.eraseUser": true,
+      "images.health": true,
+      "images.create": true,
+      "images.startUpload": true,
+      "images.completeUpload": true,
+      "images.list": true,
+      "images.get": true,
+      "images.delete": true,
+      "images.setAvatar": true,
+      "images.clearAvatar": true,
+      "images.ofUser": true,
+      "images.render": true,
+      "images.reconcile": true,
       "users.health": true,
       "users.createAdmin": true,
       "users.findMissing": true,
+      "users.showImages": true,
       "users.create": true,
       "users.get": true,
       "users.getByEmail": true,

@@ -1,0 +1,212 @@
+import type { Context, Service, ServiceSchema } from "moleculer";
+import type { Node } from "../../bootstrap/node.ts";
+import type { AppServiceSchema } from "../../broker/service-schema.ts";
+import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
+import { createCursorCodec } from "../../lib/cursor.ts";
+import type { PrincipalMeta } from "../../lib/principal.ts";
+import { createSweep } from "../../lib/sweep.ts";
+import { DatabaseErrorsMixin } from "../../mixins/database-errors.mixin.ts";
+import { HealthMixin } from "../../mixins/health.mixin.ts";
+import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
+import { Creation } from "./creation.ts";
+import { CreationMixin, type CreatingMethods } from "./creation.mixin.ts";
+import { avatarChanged, deleteImage } from "./deletion.ts";
+import { createImageProcessor } from "./create-image-processor.ts";
+import * as contract from "./images.contract.ts";
+import { requireImage, type ImageRecord } from "./images.domain.ts";
+import { avatarNotPublic, imageNotFound, invalidCursor } from "./images.errors.ts";
+import { watchImages } from "./images.metrics.ts";
+import { ImagesRepository } from "./images.repository.ts";
+import { createImageView } from "./images.view.ts";
+import { ownerConsumer } from "./owner-consumer.ts";
+import { reconcile } from "./reconcile.ts";
+import { RemovalsRepository } from "./removals.repository.ts";
+import { Remover } from "./remover.ts";
+import { Rendering } from "./rendering.ts";
+import { sweepImages } from "./sweep-images.ts";
+import { UploadsRepository } from "./uploads.repository.ts";
+import { Workshop } from "./workshop.ts";
+
+/*
+ * Owns images: their rows, the schema `images`, and their bytes in the storage. A row and its bytes are there together or
+ * not at all; what an interruption leaves is removed by itself. Images go with their user.
+ */
+
+/** What a user shows is at most so many of its newest images. */
+const SHOWN_IMAGES = 100;
+
+interface Variables {
+  sweep: ReturnType<typeof createSweep>;
+}
+
+type Methods = UnitOfWorkMethods & CreatingMethods;
+type ImagesService = Service<object> & Methods & Variables;
+type Call<Name extends keyof contract.ImagesActions> = Context<ActionParams<Name>, PrincipalMeta>;
+
+export function createImagesService(node: Node): AppServiceSchema<object, Methods, Variables> {
+  const { database, storage, config, log, secret } = node;
+  const images = new ImagesRepository(database);
+  const uploads = new UploadsRepository(database);
+  const removals = new RemovalsRepository(database);
+  const remover = new Remover({ storage, removals, log });
+  const processor = createImageProcessor({
+    presets: config.IMAGE_PRESETS,
+    formats: config.IMAGE_FORMATS,
+    workers: config.IMAGE_WORKERS,
+    queueMax: config.IMAGE_QUEUE_MAX,
+    timeoutMs: config.IMAGE_TIMEOUT_MS,
+    log,
+  });
+  const workshop = new Workshop({ storage, processor, limit: config.IMAGE_WORKERS + config.IMAGE_QUEUE_MAX });
+  const creation = new Creation({ storage, images, removals, remover });
+  const rendering = new Rendering({ config, database, storage, images, workshop });
+  const view = createImageView(config, secret);
+  const cursors = createCursorCodec(secret);
+
+  return {
+    name: "images",
+    mixins: [
+      DatabaseErrorsMixin,
+      UnitOfWorkMixin({
+        database,
+        idempotencyTtlHours: config.IDEMPOTENCY_TTL_HOURS,
+        secret,
+        cachedReads: () => [],
+      }),
+      HealthMixin(node.monitors),
+      CreationMixin({ node, images, uploads, creation, workshop, view }) as Partial<ServiceSchema>,
+      ownerConsumer(node, images, () => remover.wake()),
+    ],
+
+    actions: {
+      get: {
+        visibility: "public",
+        params: contract.imageParams,
+        async handler(ctx: Call<"images.get">): Promise<contract.Image> {
+          const { id } = ctx.params;
+          const record = await images.find(id);
+          requireImage(record, id, ctx.meta.principal);
+          return view.toImage(record);
+        },
+      },
+
+      list: {
+        visibility: "public",
+        params: contract.listImagesParams,
+        async handler(ctx: Context<contract.ListImages, { $cache?: boolean }>): Promise<contract.ImagePage> {
+          const { id, limit, cursor } = ctx.params;
+          const userId = id.toLowerCase();
+          const scope = { list: "images", userId };
+          const after = cursor === undefined ? undefined : cursors.decode(cursor, scope);
+          if (cursor !== undefined && !after) throw invalidCursor();
+
+          const query = { userId, after, limit: limit + 1 };
+          const records = await images.list(query, { fresh: ctx.meta.$cache === false });
+          const page = records.slice(0, limit);
+          const last = records.length > limit ? page.at(-1) : undefined;
+          return {
+            data: page.map((record) => view.toImage(record)),
+            nextCursor: last ? cursors.encode([last.createdAt, last.id], scope) : null,
+          };
+        },
+      },
+
+      delete: {
+        visibility: "public",
+        params: contract.imageParams,
+        idempotent: true,
+        async handler(ctx: Call<"images.delete">): Promise<null> {
+          const { id } = ctx.params;
+          await this.unitOfWork(ctx, async (work) => {
+            const record = await images.lock(id, work.transaction);
+            requireImage(record, id, ctx.meta.principal);
+            await deleteImage(images, record, work.transaction, (subject, event) =>
+              work.record(event, subject),
+            );
+            return { subject: record.id, result: null };
+          });
+          await remover.remove(id);
+          return null;
+        },
+      },
+
+      setAvatar: {
+        visibility: "public",
+        params: contract.setAvatarParams,
+        idempotent: true,
+        async handler(ctx: Call<"images.setAvatar">): Promise<contract.Image> {
+          const { id, imageId } = ctx.params;
+          const userId = id.toLowerCase();
+          const image: ImageRecord = await this.unitOfWork(ctx, async (work) => {
+            const found = await images.share(imageId, work.transaction);
+            if (found?.userId !== userId) throw imageNotFound(imageId);
+            if (found.visibility !== "public") throw avatarNotPublic();
+            const isChanged = await images.setAvatar(userId, found.id, work.transaction);
+            if (isChanged) work.record(avatarChanged(userId, found.id), userId);
+            return { subject: found.id, result: found };
+          });
+          return view.toImage(image);
+        },
+      },
+
+      clearAvatar: {
+        visibility: "public",
+        params: contract.userImagesParams,
+        idempotent: true,
+        handler(ctx: Call<"images.clearAvatar">): Promise<null> {
+          const userId = ctx.params.id.toLowerCase();
+          return this.unitOfWork(ctx, async (work) => {
+            if (await images.clearAvatar(userId, work.transaction)) work.record(avatarChanged(userId, null));
+            return { subject: userId, result: null };
+          });
+        },
+      },
+
+      ofUser: {
+        visibility: "public",
+        params: contract.userImagesParams,
+        async handler(ctx: Call<"images.ofUser">): Promise<contract.UserImages> {
+          return view.toUserImages(await images.findShown(ctx.params.id, SHOWN_IMAGES));
+        },
+      },
+
+      render: {
+        visibility: "public",
+        params: contract.renderParams,
+        timeout: rendering.timeoutMs,
+        async handler(ctx: Call<"images.render">): Promise<null> {
+          await rendering.render(ctx.params);
+          return null;
+        },
+      },
+
+      reconcile: {
+        visibility: "public",
+        params: contract.reconcileParams,
+        // It reads all rows and lists all objects.
+        timeout: 0,
+        handler(ctx: Call<"images.reconcile">): Promise<ActionResult<"images.reconcile">> {
+          return reconcile({ database, storage, config }, ctx.params);
+        },
+      },
+    },
+
+    created(this: ImagesService) {
+      const parts = { storage, images, uploads, retentionDays: config.EVENT_LOG_RETENTION_DAYS };
+      this.sweep = createSweep(() => sweepImages(parts));
+      if (node.metrics) watchImages(node.metrics.registry, { processor, removals });
+    },
+
+    async started() {
+      await workshop.open();
+      remover.start();
+      this.sweep.start();
+    },
+
+    async stopped() {
+      this.sweep.stop();
+      await Promise.all([remover.stop(), processor.stop()]);
+      await workshop.close();
+    },
+  };
+}

@@ -1,0 +1,29 @@
+import type { ServiceSchema } from "moleculer";
+import type { Node } from "../../bootstrap/node.ts";
+import { durableConsumer } from "../../mixins/durable-consumer.mixin.ts";
+import { forget } from "../../mixins/unit-of-work.store.ts";
+import { imageDeleted } from "./deletion.ts";
+import type { ImagesRepository } from "./images.repository.ts";
+
+/**
+ * Removes the images of users that are deleted or erased. An upload that is under way ends before, and is removed too, or
+ * finds that its user is gone. What a restored user has uploaded since stays: it is of a later version of the user.
+ */
+export function ownerConsumer(
+  node: Node,
+  images: ImagesRepository,
+  onDeleted: () => void,
+): Partial<ServiceSchema> {
+  return durableConsumer(node, {
+    name: "images-owners",
+    events: ["user-deleted_v1", "user-erased_v1"],
+    handler: async ({ event: { type, subject: userId, data }, transaction, record }) => {
+      const ids = await images.deleteOfUser(userId, data.version, transaction);
+      if (type === "user-erased_v1") {
+        await forget(transaction, await images.takeDeleted(userId, transaction));
+      }
+      for (const id of ids) record(id, imageDeleted(id, userId));
+      if (ids.length > 0) onDeleted();
+    },
+  });
+}

@@ -1,0 +1,60 @@
+import type { DatabaseTransaction } from "../../lib/database-connection.ts";
+import type { Database } from "../../lib/database.ts";
+import type { Visibility } from "../../lib/media-path.ts";
+
+/** An upload for which the client sends the bytes to the storage itself. */
+export interface DirectUploadRecord {
+  id: string;
+  userId: string;
+  visibility: Visibility;
+  bytes: number;
+}
+
+/** From the start of an upload to its completion; its URL ends much earlier. */
+export const COMPLETION_MINUTES = 60;
+
+const START = {
+  name: "uploads.start",
+  text: `INSERT INTO images.uploads (id, user_id, visibility, bytes, expires_at)
+    VALUES ($1, $2, $3, $4, now() + interval '${COMPLETION_MINUTES} minutes')`,
+};
+const FIND = {
+  name: "uploads.find",
+  text: `SELECT id, user_id AS "userId", visibility, bytes FROM images.uploads
+    WHERE id = $1 AND user_id = $2 AND expires_at > now()`,
+};
+const COMPLETE = { name: "uploads.complete", text: "DELETE FROM images.uploads WHERE id = $1 RETURNING 1" };
+const DELETE_EXPIRED = {
+  name: "uploads.delete-expired",
+  text: "DELETE FROM images.uploads WHERE expires_at <= now()",
+};
+
+/** The uploads that clients have begun and not completed. */
+export class UploadsRepository {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async start(
+    { id, userId, visibility, bytes }: DirectUploadRecord,
+    transaction: DatabaseTransaction,
+  ): Promise<void> {
+    await transaction.query(START, [id, userId, visibility, bytes]);
+  }
+
+  async find(id: string, userId: string): Promise<DirectUploadRecord | undefined> {
+    const [record] = await this.#database.query<DirectUploadRecord>(FIND, [id, userId]);
+    return record;
+  }
+
+  /** @returns false when it is completed already, or its time is over */
+  async complete(id: string, transaction: DatabaseTransaction): Promise<boolean> {
+    return (await transaction.query(COMPLETE, [id])).length === 1;
+  }
+
+  async deleteExpired(): Promise<void> {
+    await this.#database.query(DELETE_EXPIRED, []);
+  }
+}

@@ -1,0 +1,96 @@
+import { createHash, randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { CallingOptions, ServiceBroker } from "moleculer";
+import sharp from "sharp";
+
+import { loadConfig } from "../../lib/config.ts";
+import { call, type ActionParams } from "../../lib/contracts.ts";
+import { newId } from "../../lib/ids.ts";
+import { uploadKey, type Visibility } from "../../lib/media-path.ts";
+import { createStorage } from "../../lib/storage/create-storage.ts";
+import type { Storage } from "../../lib/storage/storage.ts";
+import type { Image } from "../../services/images/images.contract.ts";
+import { newUser } from "./rest-client.ts";
+import { silentLogger } from "./silent-logger.ts";
+import type { Settings } from "./test-nodes.ts";
+import { temporaryDir } from "./test-run.ts";
+
+/** Two small presets in two formats that are quickly made. */
+export const QUICK_IMAGES = {
+  IMAGE_PRESETS: "thumb:16x16,large:64",
+  IMAGE_FORMATS: "webp,jpeg",
+  IMAGE_WORKERS: "2",
+} as const satisfies Settings;
+
+/** Keys of the files of an image that was made with {@link QUICK_IMAGES}, below their folder. */
+export const QUICK_FILES = ["large.jpeg", "large.webp", "thumb.jpeg", "thumb.webp"];
+
+/** A storage on the disk that nodes share: give them its settings. */
+export interface SharedStorage {
+  readonly storage: Storage;
+  readonly settings: Settings;
+  /** The keys of all objects, or of those below a prefix. */
+  keys(prefix?: string): Promise<string[]>;
+}
+
+export async function openSharedStorage(): Promise<SharedStorage> {
+  const settings = { ...QUICK_IMAGES, DATA_DIR: temporaryDir("images") };
+  const storage = await createStorage(loadConfig({ ...settings, SERVICES: "none" }), silentLogger);
+  return {
+    storage,
+    settings,
+    async keys(prefix) {
+      const prefixes = prefix === undefined ? ["media/", "originals/", "uploads/"] : [prefix];
+      const lists = prefixes.map((each) => Array.fromAsync(storage.list(each), ({ key }) => key));
+      return (await Promise.all(lists)).flat();
+    },
+  };
+}
+
+/** A PNG of a colour: of few bytes, and other ones for another colour. */
+export function pngBytes(color = "#336699", { width = 40, height = 30 } = {}): Promise<Buffer> {
+  return sharp({ create: { width, height, channels: 3, background: color } })
+    .png()
+    .toBuffer();
+}
+
+/** Puts bytes into a storage as a gateway does, and returns what it then says of them. */
+export async function putUpload(
+  storage: Storage,
+  bytes: Buffer,
+  uploadId: string = newId(),
+): Promise<Pick<ActionParams<"images.create">, "uploadId" | "bytes" | "sha256">> {
+  const path = join(temporaryDir("upload"), randomUUID());
+  await writeFile(path, bytes);
+  await storage.put(uploadKey(uploadId), {
+    path,
+    bytes: bytes.length,
+    contentType: "application/octet-stream",
+  });
+  return { uploadId, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+interface UploadOptions extends CallingOptions {
+  bytes?: Buffer;
+  visibility?: Visibility;
+}
+
+/** Uploads an image as a gateway does: bytes, action, bytes away. */
+export async function uploadImage(
+  { broker, storage }: { broker: ServiceBroker; storage: Storage },
+  userId: string,
+  { bytes, visibility = "public", ...options }: UploadOptions = {},
+): Promise<Image> {
+  const upload = await putUpload(storage, bytes ?? (await pngBytes()));
+  try {
+    return await call(broker, "images.create", { id: userId, ...upload, visibility }, options);
+  } finally {
+    await storage.remove([uploadKey(upload.uploadId)]);
+  }
+}
+
+/** A new user's id. */
+export async function addUser(broker: ServiceBroker): Promise<string> {
+  return (await call(broker, "users.create", newUser())).id;
+}
