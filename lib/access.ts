@@ -109,6 +109,8 @@ export const PATH_ACCESS: Readonly<Record<string, AccessRule>> = {
   "/health/ready": ANYONE,
   "/health-check/liveness": ANYONE,
   "/health-check/readiness": ANYONE,
+  // Whoever has the signed URL.
+  "/api/v1/uploads/:uploadId": ANYONE,
 };
 
 /** The rule of an action; one that is not in the table, such as Moleculer's own, is for services only. */

@@ -172,6 +172,9 @@ const schema = z.object({
     .prefault("60000/1m")
     .describe("Reads of a user or API key, or else of an address, such as 100/60s, 10/15m or 1000/1h."),
   RATE_LIMIT_WRITES: quota.prefault("12000/1m").describe("The same of writes."),
+  RATE_LIMIT_UPLOADS: quota
+    .prefault("300/1m")
+    .describe("The same of uploaded images, of which each takes a second of a processor or so."),
   RATE_LIMIT_SIGN_UP: quota
     .prefault("20/1h")
     .describe("Users that an address may create, unless an admin or an API key does."),

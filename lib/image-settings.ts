@@ -50,6 +50,13 @@ const formats = listOf(z.enum(MEDIA_FORMATS)).refine(
   "must have webp or jpeg among them, for clients that cannot show avif",
 );
 
+/** The one with the most pixels. */
+export function largestPreset(all: readonly ImagePreset[]): ImagePreset {
+  return all.reduce((largest, other) => (areaOf(other) > areaOf(largest) ? other : largest));
+}
+
+const areaOf = ({ width, height }: ImagePreset): number => width * height;
+
 /** Leaves a core to everything else. */
 const workersOfHost = (): string => String(Math.max(1, availableParallelism() - 1));
 
@@ -99,6 +106,11 @@ export const IMAGE_SETTINGS = {
   IMAGE_FORMATS: formats
     .prefault(MEDIA_FORMATS.join(","))
     .describe("Formats of images, the same on every node: avif, webp, jpeg."),
+  IMAGE_UPLOADS_MAX: wholeNumber(1, 1000)
+    .prefault("24")
+    .describe(
+      "Uploads that a gateway takes at the same time, each up to 10 MiB on its disk (TMPDIR); further ones are refused with 503.",
+    ),
   IMAGE_WORKERS: wholeNumber(1, 128)
     .prefault(workersOfHost)
     .describe("Processes of an images node that work on images. Default: one for each core but one."),

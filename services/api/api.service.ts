@@ -6,12 +6,15 @@ import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { requireAccessEntries } from "../../lib/access.ts";
 import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
 import type { AuthTransientEvents } from "../auth/auth.contract.ts";
+import { DIRECT_UPLOAD_PATH, directUploadHandler } from "./direct-uploads.ts";
 import { externalIssuerOf } from "./external-tokens.ts";
 import { callingOptions, type GatewayRequest, type RequestHandler } from "./gateway-request.ts";
 import { Guard } from "./guard.ts";
 import { checkHealth } from "./health.ts";
 import { healthHandlers } from "./health-handlers.ts";
 import { createEventAnswers, type EventAnswers } from "./event-answers.ts";
+import { imageContent } from "./image-content.ts";
+import { ImageUploads } from "./image-uploads.ts";
 import { pathFinder } from "./path-finder.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { reception } from "./reception.ts";
@@ -43,6 +46,7 @@ interface Methods {
 interface Variables {
   server: Server;
   eventAnswers: EventAnswers;
+  uploads: ImageUploads;
   /** Of moleculer-web: finds the alias of a request. */
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
   receive: RequestListener;
@@ -66,11 +70,14 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
   const { config, log, monitors } = node;
 
   const handlersOf = (parts: RestHandlerParts, verifier: TokenVerifier): Record<string, RequestHandler> => {
-    const handlers: Record<string, RequestHandler> = healthHandlers({
-      check: () => checkHealth(parts.broker, monitors, verifier),
-      isDraining: () => node.isStopping(),
-      log,
-    });
+    const handlers: Record<string, RequestHandler> = {
+      ...healthHandlers({
+        check: () => checkHealth(parts.broker, monitors, verifier),
+        isDraining: () => node.isStopping(),
+        log,
+      }),
+      [DIRECT_UPLOAD_PATH]: directUploadHandler(parts, node.secret),
+    };
     requireAccessEntries([...REST_ROUTES, ...Object.keys(handlers).map((path) => ({ path }))]);
     for (const [path, routes] of routesByPath(REST_ROUTES)) handlers[path] = restHandler(routes, parts);
     return handlers;
@@ -137,7 +144,15 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
       const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
       this.eventAnswers = createEventAnswers({ broker, guard, log });
-      const parts = { broker, guard, limits, events: this.eventAnswers, log };
+      this.uploads = new ImageUploads({ storage: node.storage, uploadsMax: config.IMAGE_UPLOADS_MAX, log });
+      const parts: RestHandlerParts = {
+        broker,
+        guard,
+        limits,
+        answers: { ...this.eventAnswers, imageContent: imageContent(broker, config.IMAGE_PRESETS) },
+        uploads: this.uploads,
+        log,
+      };
       // Ours reports what goes wrong while listening; moleculer-web's exits the process on the spot.
       this.server.removeAllListeners("error");
       const handlers = handlersOf(parts, verifier);
@@ -175,7 +190,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     async started() {
       // The node may have given up while the gateway waited for the services behind it.
       if (node.isStopping()) return;
-      await this.verifier.start();
+      await Promise.all([this.verifier.start(), this.uploads.open()]);
       await listen(this.server, config.HOST, { name: "PORT", port: config.PORT });
     },
 
@@ -184,6 +199,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       // A client that never ends its upload may use half of the time: the other services need some too.
       await drain(this.server, drainMs, stopMs / 2 - drainMs, () => this.eventAnswers.close());
       this.verifier.stop();
+      await this.uploads.close();
     },
   };
 }

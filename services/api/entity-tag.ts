@@ -5,7 +5,8 @@ import type { Format } from "./representation.ts";
  * strong tag must differ too: "3" is version 3 in JSON, "3-xml" in XML.
  */
 
-export function entityTag(version: number, format: Format): string {
+/** @param version of the resource, or a hash of it where that says not all */
+export function entityTag(version: number | string, format: Format): string {
   return format === "json" ? `"${version}"` : `"${version}-xml"`;
 }
 

@@ -1,4 +1,3 @@
-import type { ServerResponse } from "node:http";
 import type { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
@@ -12,9 +11,7 @@ import type { Guard } from "./guard.ts";
 import { negotiate } from "./representation.ts";
 import { sendBody } from "./respond.ts";
 import { callingOptions, type GatewayRequest } from "./gateway-request.ts";
-
-/** Answers a request on its own, beyond one call and one result. */
-type Answer = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
+import type { Answer } from "./rest-handler.ts";
 
 /** How a gateway answers requests about the event log. */
 export interface EventAnswers {

@@ -44,6 +44,7 @@ export class RateLimits {
     this.#policies = {
       reads: { name: "reads", quota: config.RATE_LIMIT_READS },
       writes: { name: "writes", quota: config.RATE_LIMIT_WRITES },
+      uploads: { name: "uploads", quota: config.RATE_LIMIT_UPLOADS },
       signUp: { name: "sign-up", quota: config.RATE_LIMIT_SIGN_UP },
       login: { name: "login", quota: config.RATE_LIMIT_LOGIN },
       wrongPasswords: { name: "wrong-passwords", quota: config.RATE_LIMIT_WRONG_PASSWORDS },
@@ -106,6 +107,7 @@ export class RateLimits {
   #policyFor({ action, isRead, principal }: Intent): Policy {
     if (action === "auth.login") return this.#policies.login;
     if (action === "users.create" && !isTrustedWithUsers(principal)) return this.#policies.signUp;
+    if (action === "images.create" || action === "images.startUpload") return this.#policies.uploads;
     return isRead ? this.#policies.reads : this.#policies.writes;
   }
 

@@ -5,16 +5,20 @@ import type { CacheMeta } from "../../broker/cache/cacher.ts";
 import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
+import { fingerprint } from "../../lib/canonical-json.ts";
 import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
-import type { EventAnswers } from "./event-answers.ts";
 import { callingOptions, type GatewayRequest, type RequestHandler } from "./gateway-request.ts";
 import type { Guard } from "./guard.ts";
+import type { ImageUploads } from "./image-uploads.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
 import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
 import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
 import type { Method, RestRoute } from "./rest-route.ts";
+
+/** Answers a request on its own, beyond one call and one result. What it throws is answered as of every other. */
+export type Answer = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
 
 /** What an action tells the gateway beside its result. */
 interface ResponseMeta extends Pick<CacheMeta, "$cacheStatus"> {
@@ -27,14 +31,15 @@ export interface RestHandlerParts {
   guard: Guard;
   /** Undefined: none. */
   limits: RateLimits | undefined;
-  events: EventAnswers;
+  answers: Readonly<Record<NonNullable<RestRoute["answer"]>, Answer>>;
+  uploads: ImageUploads;
   log: Logger;
 }
 
 /** Answers the requests of one path: finds the route for the method, calls its action, sends the result. */
 export function restHandler(
   routes: ReadonlyMap<Method, RestRoute>,
-  { broker, guard, limits, events, log }: RestHandlerParts,
+  { broker, guard, limits, answers, uploads, log }: RestHandlerParts,
 ): RequestHandler {
   const allowed = allowedMethods(routes);
 
@@ -57,16 +62,18 @@ export function restHandler(
       const principal = await guard.admit(request, response, { action, isRead, params: request.params });
       request.principal = principal;
       if (route.answer) {
-        await events[route.answer](request, response);
+        await answers[route.answer](request, response);
         return;
       }
       // Before the action, so that a write is not executed whose answer the client cannot take.
       const format = route.representation ? negotiate(request) : "json";
-      const params = await readParameters(route, request);
-      const run = () => execute(broker, route, request, response, { params, format });
-      const { result, meta } = limits
-        ? await limits.guardPassword(response, { action, params, principal }, run)
-        : await run();
+      const call = (params: Record<string, unknown>) => {
+        const run = () => execute(broker, route, request, response, { params, format });
+        return limits ? limits.guardPassword(response, { action, params, principal }, run) : run();
+      };
+      const { result, meta } = route.takesFile
+        ? await uploads.take(request, call)
+        : await call(await readParameters(route, request));
       sendResult({ route, format, request, response, result, meta });
     } catch (error) {
       sendProblem(request, response, error, log);
@@ -164,7 +171,8 @@ function sendResult({ route, format, request, response, result, meta }: Success)
   response.setHeader("Cache-Control", cacheControl);
   if (representation.kind === "page") setLinks(request, response, nextCursorOf(result));
   if (representation.kind === "resource") {
-    const tag = entityTag((result as { version: number }).version, format);
+    const { version } = result as { version: number };
+    const tag = entityTag(representation.isTaggedByContent ? fingerprint(result) : version, format);
     response.setHeader("ETag", tag);
     if (route.method === "GET" && isKnownTo(request.headers["if-none-match"], tag)) {
       sendEmpty(response, 304);

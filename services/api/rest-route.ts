@@ -15,9 +15,12 @@ export type RestRoute = {
     /** Status of success. */
     status: 200 | 201 | 204;
     /** The request takes more than one call and one result. The action says who may. */
-    answer?: "feed" | "stream";
-    /** What the body is, if it has one: a resource has an ETag, a page has links. Also the root element in XML. */
-    representation?: { kind: "resource" | "page" | "plain"; xmlRoot: string };
+    answer?: "feed" | "stream" | "imageContent";
+    /**
+     * What the body is, if it has one: a resource has an ETag, from its version unless that says not all, a page has
+     * links. Also the root element in XML.
+     */
+    representation?: { kind: "resource" | "page" | "plain"; xmlRoot: string; isTaggedByContent?: boolean };
     /** How the answer may be cached, if not by the client alone and only to be checked again. */
     cacheControl?: string;
     /** Of a created resource. */
@@ -25,6 +28,8 @@ export type RestRoute = {
     /** Media types that the request body may have; none: the route takes no body. */
     consumes?: readonly string[];
     isBodyOptional?: boolean;
+    /** The body is a file, which the action finds in the storage. */
+    takesFile?: boolean;
     /** Takes parameters in the query though it changes something. */
     takesQuery?: boolean;
     /** The action takes `expectedVersions`, so the route honours `If-Match`. */

@@ -1,6 +1,7 @@
 import { AUTH_ROUTES } from "./auth-routes.ts";
 import { CACHE_ROUTES } from "./cache-routes.ts";
 import { EVENT_ROUTES } from "./event-routes.ts";
+import { IMAGE_ROUTES } from "./image-routes.ts";
 import type { Method, RestRoute } from "./rest-route.ts";
 import { USER_ROUTES } from "./user-routes.ts";
 
@@ -9,6 +10,7 @@ export const REST_ROUTES: readonly RestRoute[] = [
   ...AUTH_ROUTES,
   ...EVENT_ROUTES,
   ...USER_ROUTES,
+  ...IMAGE_ROUTES,
   ...CACHE_ROUTES,
 ];
 

@@ -78,7 +78,7 @@ export function CreationMixin({
   return {
     actions: {
       create: {
-        visibility: "public",
+        visibility: "published",
         params: contract.createImageParams,
         idempotent: true,
         ...slow,
@@ -89,7 +89,7 @@ export function CreationMixin({
       },
 
       startUpload: {
-        visibility: "public",
+        visibility: "published",
         params: contract.startUploadParams,
         idempotent: true,
         async handler(ctx: Call<"images.startUpload">): Promise<contract.DirectUpload> {
@@ -118,7 +118,7 @@ export function CreationMixin({
       },
 
       completeUpload: {
-        visibility: "public",
+        visibility: "published",
         params: contract.completeUploadParams,
         idempotent: true,
         ...slow,

@@ -1,4 +1,4 @@
-import type { ImagePreset } from "../../lib/image-settings.ts";
+import { largestPreset, type ImagePreset } from "../../lib/image-settings.ts";
 import { mediaHash, type MediaFormat, type Visibility } from "../../lib/media-path.ts";
 import type { Principal } from "../../lib/principal.ts";
 import type { ProcessedImage } from "./image-processor.ts";
@@ -87,7 +87,6 @@ export function shownFile(
   presets: readonly ImagePreset[],
   formats: readonly MediaFormat[],
 ): { preset: string; format: MediaFormat } {
-  const [largest] = presets.toSorted((a, b) => b.width * b.height - a.width * a.height);
   const format = formats.includes("jpeg") ? "jpeg" : "webp";
-  return { preset: largest?.name ?? "", format };
+  return { preset: largestPreset(presets).name, format };
 }

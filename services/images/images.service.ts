@@ -80,7 +80,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
 
     actions: {
       get: {
-        visibility: "public",
+        visibility: "published",
         params: contract.imageParams,
         async handler(ctx: Call<"images.get">): Promise<contract.Image> {
           const { id } = ctx.params;
@@ -91,7 +91,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
       },
 
       list: {
-        visibility: "public",
+        visibility: "published",
         params: contract.listImagesParams,
         async handler(ctx: Context<contract.ListImages, { $cache?: boolean }>): Promise<contract.ImagePage> {
           const { id, limit, cursor } = ctx.params;
@@ -112,7 +112,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
       },
 
       delete: {
-        visibility: "public",
+        visibility: "published",
         params: contract.imageParams,
         idempotent: true,
         async handler(ctx: Call<"images.delete">): Promise<null> {
@@ -131,7 +131,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
       },
 
       setAvatar: {
-        visibility: "public",
+        visibility: "published",
         params: contract.setAvatarParams,
         idempotent: true,
         async handler(ctx: Call<"images.setAvatar">): Promise<contract.Image> {
@@ -150,7 +150,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
       },
 
       clearAvatar: {
-        visibility: "public",
+        visibility: "published",
         params: contract.userImagesParams,
         idempotent: true,
         handler(ctx: Call<"images.clearAvatar">): Promise<null> {

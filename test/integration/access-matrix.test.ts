@@ -165,7 +165,58 @@ const EVENT_ROWS: Row[] = [
   },
 ];
 
-const ROWS = [...USER_ROWS, ...EVENT_ROWS, ...AUTH_ROWS, ...CACHE_ROWS, ...OWN_ROWS];
+const IMAGE_ROWS = ["/api/v1/users/:id", "/api/v1/profiles/:id"].flatMap((user): Row[] => {
+  const write = { may: ["owner", "admin"], scope: "images:write", ...USER } as const;
+  return [
+    // Whoever may not is refused before the body is looked at.
+    { route: `POST ${user}/images`, admitted: "415 UNSUPPORTED_MEDIA_TYPE", body: NOTHING, ...write },
+    { route: `GET ${user}/images`, admitted: "200", may: ["owner", "admin"], scope: "images:read", ...USER },
+    {
+      route: `POST ${user}/images/uploads`,
+      admitted: "201",
+      body: () => ({ contentType: "image/png", bytes: 1 }),
+      ...write,
+    },
+    {
+      route: `POST ${user}/images/uploads/:uploadId/complete`,
+      admitted: "404 UPLOAD_NOT_FOUND",
+      ...write,
+    },
+    {
+      route: `PUT ${user}/avatar`,
+      admitted: "404 IMAGE_NOT_FOUND",
+      body: () => ({ imageId: newId() }),
+      ...write,
+    },
+    { route: `DELETE ${user}/avatar`, admitted: "204", ...write },
+  ];
+});
+
+/** Of users, only the owner of an image is told that there is one. */
+const ANY_USER: Pick<Row, "admitted" | "may"> = {
+  admitted: "404 IMAGE_NOT_FOUND",
+  may: ["owner", "other user", "admin"],
+};
+const ONE_IMAGE_ROWS: Row[] = [
+  { route: "GET /api/v1/images/:id", scope: "images:read", ...ANY_USER },
+  { route: "GET /api/v1/images/:id/content", scope: "images:read", ...ANY_USER },
+  { route: "DELETE /api/v1/images/:id", scope: "images:write", ...ANY_USER },
+];
+
+const SIGNED_ROWS: Row[] = [
+  { route: "GET /api/v1/uploads/:uploadId", admitted: "405 METHOD_NOT_ALLOWED", may: ["all"] },
+];
+
+const ROWS = [
+  ...IMAGE_ROWS,
+  ...ONE_IMAGE_ROWS,
+  ...SIGNED_ROWS,
+  ...USER_ROWS,
+  ...EVENT_ROWS,
+  ...AUTH_ROWS,
+  ...CACHE_ROWS,
+  ...OWN_ROWS,
+];
 
 let nodes: TestNodes;
 /** Has no services; its calls are made by a service principal. */
@@ -178,7 +229,7 @@ const keys = new Map<string, string>();
 
 beforeAll(async () => {
   nodes = await startTestNodes();
-  await nodes.start({ SERVICES: "users,events,cache" });
+  await nodes.start({ SERVICES: "users,events,images,cache" });
   await nodes.start({ SERVICES: "auth", ...ADMIN_SETTINGS });
   const gateway = await nodes.start({ SERVICES: "api" });
   ({ broker: system } = await nodes.start({ SERVICES: "none" }));
@@ -281,7 +332,8 @@ async function outcomesOf(row: Row, isWarm: boolean): Promise<Record<string, str
   for (const caller of CALLERS) {
     const { targetId, ownerId } = await prepare(row);
     const credential = await credentialOf(caller, row, ownerId);
-    const route = row.route.replace(":id", targetId) + (row.query ?? "");
+    const path = row.route.replace(":id", targetId).replace(":uploadId", newId());
+    const route = path + (row.query ?? "");
     if (isWarm) await sendAs(fixed.admin, route, row.body?.());
     outcomes[caller] = await sendAs(credential, route, row.body?.());
   }

@@ -38,7 +38,7 @@ export interface TestGateway {
  * The gateway, with services behind it that do what the test says and check nothing: for what the gateway itself makes
  * of a request and of a result.
  *
- * @param results what each action answers
+ * @param results what each action answers, or what makes the answer to a call
  */
 export async function startTestGateway(
   results: Readonly<Record<string, unknown>>,
@@ -59,8 +59,9 @@ export async function startTestGateway(
   const answer =
     (action: string, result: unknown): ActionHandler =>
     ({ params, meta, headers }: Context<GatewayCall["params"], GatewayCall["meta"]>) => {
-      calls.push({ action, params, meta, headers });
-      return result;
+      const call: GatewayCall = { action, params, meta, headers };
+      calls.push(call);
+      return typeof result === "function" ? (result as (call: GatewayCall) => unknown)(call) : result;
     };
   const actionsOf = (service: string): Record<string, ActionHandler> =>
     Object.fromEntries(
@@ -68,7 +69,7 @@ export async function startTestGateway(
         .filter(([name]) => name.startsWith(`${service}.`))
         .map(([name, result]) => [name.slice(service.length + 1), answer(name, result)]),
     );
-  for (const name of ["users", "cache"]) broker.createService({ name, actions: actionsOf(name) });
+  for (const name of ["users", "images", "cache"]) broker.createService({ name, actions: actionsOf(name) });
   broker.createService({ ...auth.service, actions: { ...auth.service.actions, ...actionsOf("auth") } });
   const node: Node = {
     config,

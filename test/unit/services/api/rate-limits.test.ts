@@ -21,6 +21,7 @@ const SETTINGS = {
   TRUST_PROXY: "1",
   RATE_LIMIT_READS: "7/1h",
   RATE_LIMIT_WRITES: "6/1h",
+  RATE_LIMIT_UPLOADS: "8/1h",
   RATE_LIMIT_SIGN_UP: "5/1h",
   RATE_LIMIT_LOGIN: "4/1h",
   RATE_LIMIT_WRONG_PASSWORDS: "3/1h",
@@ -76,10 +77,12 @@ async function codesOf(count: number, one: () => Promise<Outcome>): Promise<(str
 const passed = (count: number) => Array<undefined>(count).fill(undefined);
 
 describe("requests are counted", () => {
-  test("apart for reads, writes, sign-ups and logins", async () => {
+  test("apart for reads, writes, uploads, sign-ups and logins", async () => {
     const kinds: Sent[] = [
       { action: "users.list" },
       { action: "users.update", isRead: false },
+      { action: "images.create", isRead: false },
+      { action: "images.startUpload", isRead: false },
       { action: "users.create", isRead: false },
       { action: "auth.login", isRead: false },
     ];
@@ -87,6 +90,8 @@ describe("requests are counted", () => {
     expect(headers).toEqual([
       '"reads";r=6;t=3600',
       '"writes";r=5;t=3600',
+      '"uploads";r=7;t=3600',
+      '"uploads";r=6;t=3600',
       '"sign-up";r=4;t=3600',
       '"login";r=3;t=3600',
     ]);

@@ -7,15 +7,20 @@ import { startTestGateway, type TestGateway } from "../../../support/test-gatewa
 const ID = "01890a5d-ac96-774b-bcce-b302099a8057";
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const;
 
-const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: route.path.replace(":id", ID) }));
+const ROUTES = REST_ROUTES.map((route) => ({ ...route, url: urlOf(route.path) }));
 
 let gateway: TestGateway;
+
+/** A path of a pattern. */
+function urlOf(path: string): string {
+  return path.replaceAll(/:\w+/g, ID);
+}
 
 /** The others are more than one call and its result, and have tests of their own. */
 const isOneCall = ({ answer }: (typeof ROUTES)[number]): boolean => answer === undefined;
 
 beforeAll(async () => {
-  const results = ROUTES.map(({ action, representation }): [string, unknown] => {
+  const results = ROUTES.filter(isOneCall).map(({ action, representation }): [string, unknown] => {
     // The gateway itself needs it, to know who is asking.
     if (action === "auth.keys") return [action, TEST_KEYS];
     if (!representation) return [action, null];
@@ -33,8 +38,11 @@ afterAll(() => gateway.stop());
 describe("a route", () => {
   test.each(ROUTES.filter(isOneCall))(
     "$method $path is $action",
-    async ({ method, url, action, status, consumes, path }) => {
-      const response = await gateway.client.request(method, url, { ...(consumes && { body: {} }) });
+    async ({ method, url, action, status, consumes, takesFile, path }) => {
+      const response = await gateway.client.request(method, url, {
+        ...(consumes && { body: {} }),
+        ...(takesFile && { body: "an image", headers: { "content-type": "image/png" } }),
+      });
       expect(response.status).toBe(status);
       expect(gateway.calls).toMatchObject([{ action, params: path.includes(":id") ? { id: ID } : {} }]);
     },
@@ -65,7 +73,7 @@ describe("a route", () => {
 describe("a path", () => {
   const paths = [...routesByPath(REST_ROUTES)].map(([path, routes]) => ({
     path,
-    url: path.replace(":id", ID),
+    url: urlOf(path),
     allowed: [...routes.keys()],
   }));
 
