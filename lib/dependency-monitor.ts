@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { within } from "./waiting.ts";
 
 /** What is known of a dependency; safe to show to anyone. */
 export interface DependencyStatus {
@@ -93,7 +94,9 @@ export class DependencyMonitor {
   async #run(): Promise<void> {
     const startedAt = performance.now();
     try {
-      await withTimeout(this.#check(), this.#timeoutMs);
+      await within(this.#timeoutMs, this.#check(), () => {
+        throw new Error(`no answer within ${this.#timeoutMs} ms`);
+      });
       this.#latencyMs = Math.round((performance.now() - startedAt) * 10) / 10;
       this.report(true);
     } catch (error) {
@@ -102,16 +105,5 @@ export class DependencyMonitor {
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => void this.#run(), this.#intervalMs);
     this.#timer.unref();
-  }
-}
-
-/** @throws Error when `promise` does not settle within `timeoutMs` */
-async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
-  const { promise: expired, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-  try {
-    return await Promise.race([promise, expired]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
+import { within } from "./waiting.ts";
 
 const RECONNECT_DELAY_MS = 500;
 
@@ -107,11 +108,8 @@ export class RedisLink {
   }
 
   #inTime<T>(answer: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const expire = (): void => reject(new Error(`Redis has not answered within ${this.#timeoutMs} ms.`));
-      // After the sockets were read once more: on a busy event loop the answer may have been there in time.
-      const timer = setTimeout(() => setImmediate(expire), this.#timeoutMs);
-      answer.then(resolve, reject).finally(() => clearTimeout(timer));
+    return within(this.#timeoutMs, answer, () => {
+      throw new Error(`Redis has not answered within ${this.#timeoutMs} ms.`);
     });
   }
 }

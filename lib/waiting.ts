@@ -32,9 +32,76 @@ export class Wakeup {
 
 /** What the promise gives; undefined when that takes longer than `ms`. */
 export function inTime<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  return within(ms, promise, () => undefined);
+}
+
+/** What the promise gives; when that takes longer than `ms`, what `onLate` gives or throws. */
+export function within<T, Late>(ms: number, promise: Promise<T>, onLate: () => Late): Promise<T | Late> {
   return new Promise((resolve, reject) => {
+    const expire = (): void => resolve((async () => onLate())());
     // After the sockets were read once more: on a busy event loop the answer may have been there in time.
-    const timer = setTimeout(() => setImmediate(resolve, undefined), ms);
+    const timer = setTimeout(() => setImmediate(expire), ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
+}
+
+interface RetryOptions {
+  /** Between two attempts. */
+  waitMs: number;
+  until: AbortSignal;
+  onError: (error: Error) => void;
+}
+
+/** Attempts something until it succeeds. Settles without a result when `until` is aborted before that. */
+export async function retry<T>(
+  attempt: () => Promise<T>,
+  { waitMs, until, onError }: RetryOptions,
+): Promise<T | undefined> {
+  while (!until.aborted) {
+    try {
+      return await attempt();
+    } catch (error) {
+      onError(error as Error);
+      await pause(waitMs, until);
+    }
+  }
+  return undefined;
+}
+
+/** Does something at once, and again each time that `wakeup` is called, or `everyMs`, until it is aborted. */
+export async function repeat(
+  work: () => Promise<void>,
+  { wakeup, everyMs, until, onError }: Omit<RetryOptions, "waitMs"> & { wakeup: Wakeup; everyMs: number },
+): Promise<void> {
+  while (!until.aborted) {
+    await work().catch(onError);
+    await wakeup.wait(everyMs, until);
+  }
+}
+
+/**
+ * Lets an action happen at once and then at most every `ms`; of the calls in between, one is made up for. Not for what
+ * has to happen when the process ends.
+ */
+export function atMostEvery<Args extends unknown[]>(
+  ms: number,
+  action: (...args: Args) => void,
+): (...args: Args) => void {
+  let latest: Args | undefined;
+  let isResting = false;
+  const act = (): void => {
+    if (!latest) {
+      isResting = false;
+      return;
+    }
+    const args = latest;
+    latest = undefined;
+    isResting = true;
+    setTimeout(act, ms).unref();
+    action(...args);
+  };
+  return (...args) => {
+    latest = args;
+    if (!isResting) act();
+  };
 }
