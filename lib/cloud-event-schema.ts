@@ -31,6 +31,12 @@ export const CLOUD_EVENT_SCHEMA = {
       type: "string",
       description: "Names of the fields that the change set, separated by commas; empty when there is none.",
     },
+    dataref: {
+      type: "string",
+      format: "uri-reference",
+      description:
+        "Where `data` is that is too large for NATS: a page of the feed with this event. Only in the stream of NATS.",
+    },
     traceparent: { type: "string", description: "W3C trace context of the request, when it had one." },
   },
   required: [

@@ -27,6 +27,8 @@ export type CloudEvent<Type extends DomainEventType = DomainEventType> = {
     requestid: string;
     /** Names of the fields that the change set, separated by commas: an attribute can be no list. */
     changedfields: string;
+    /** Where `data` is, in a message of the stream that goes without it: CloudEvents extension "dataref". */
+    dataref?: string;
     /** W3C trace context of the request, when it had one. */
     traceparent?: string;
   };
@@ -88,4 +90,10 @@ export function toCloudEvent(event: LoggedEvent): CloudEvent {
     requestid: event.requestId,
     changedfields: event.changedFields.join(","),
   } as CloudEvent;
+}
+
+/** An event without its data, which says where that is: in the feed of the gateway. */
+export function byReference(event: CloudEvent): Omit<CloudEvent, "data"> {
+  const { data: _data, ...withoutData } = event;
+  return { ...withoutData, dataref: `/api/v1/events?after=${Number(event.sequence) - 1}&limit=1` };
 }

@@ -83,7 +83,8 @@ function messages(events: EventDefinitions): object {
         allOf: [refTo("components/schemas", "CloudEvent")],
         type: "object",
         properties: { type: { const: type }, data: refTo("components/schemas", schema.title) },
-        required: ["type", "data"],
+        required: ["type"],
+        oneOf: [{ required: ["data"] }, { required: ["dataref"] }],
       },
     },
   ]);

@@ -83,7 +83,9 @@ stream when it stops, within a second after its client may no longer read it, su
 or its session has ended, and when the client takes nothing for 10 s. Clients come back, if need be with a new token.
 
 **A durable consumer** is a service of its own process: see [architecture.md](architecture.md). It is told of events by
-NATS JetStream, stream \`EVENTS\`, subject \`events.<type>.<subject>\`.
+NATS JetStream, stream \`EVENTS\`, subject \`events.<type>.<subject>\`. An event that is larger than \`max_payload\` of NATS is
+there without its \`data\`, and says in \`dataref\` where that is. The feed, the stream of the gateway and the handlers of
+durable consumers always have it.
 
 Who asks for events that the log no longer has gets 410 \`EVENTS_EXPIRED\`, with the position at which it begins. A position
 beyond the end is refused as well: it means that the log was restored from a backup and is behind its readers.
@@ -133,8 +135,11 @@ export function eventsDoc(events: EventDefinitions): string {
 function envelopeTable(): string {
   const { properties, required } = CLOUD_EVENT_SCHEMA;
   const type = { type: "string", description: "One of the types below." } as const;
-  const data = { type: "object", description: "The resource after the change, see its type." } as const;
-  return memberTable({ properties: { type, ...properties, data }, required: ["type", "data", ...required] });
+  const data = {
+    type: "object",
+    description: "The resource after the change, see its type. Not there when there is `dataref`.",
+  } as const;
+  return memberTable({ properties: { type, ...properties, data }, required: ["type", ...required] });
 }
 
 function memberTable({

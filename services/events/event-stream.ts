@@ -8,7 +8,7 @@ import {
   type StreamAPI,
   type StreamConfig,
 } from "nats";
-import { definitionOf, toCloudEvent } from "../../lib/cloud-event.ts";
+import { byReference, definitionOf, toCloudEvent } from "../../lib/cloud-event.ts";
 import { EVENT_STREAM } from "../../lib/event-stream.ts";
 import { EVENT_TYPES } from "./events.contract.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
@@ -22,6 +22,9 @@ const TIMEOUT_MS = 2000;
 
 /** How often it is looked whether the stream is still there, while nothing is published. */
 const CHECK_INTERVAL_MS = 5000;
+
+/** Most of a message that its headers and the protocol take. */
+const HEADER_BYTES = 512;
 
 const DAY_MS = 86_400_000;
 
@@ -51,9 +54,10 @@ export class EventStream {
    */
   async publish(events: readonly UnpublishedEvent[], mayPublish: () => boolean): Promise<PublishResult> {
     try {
-      await this.#ensure();
-      const messages = events.map((event) => this.#toMessage(event));
-      const result = await publishInOrder(this.#connect(), messages, { timeoutMs: TIMEOUT_MS, mayPublish });
+      const connection = await this.#ensure();
+      const maxBytes = (connection.info?.max_payload ?? Infinity) - HEADER_BYTES;
+      const messages = events.map((event) => this.#toMessage(event, maxBytes));
+      const result = await publishInOrder(connection, messages, { timeoutMs: TIMEOUT_MS, mayPublish });
       // It may be that the stream is gone.
       if (result.error) this.#checkedAt = -Infinity;
       return result;
@@ -62,14 +66,14 @@ export class EventStream {
     }
   }
 
-  #toMessage(event: UnpublishedEvent): OutgoingMessage {
+  #toMessage(event: UnpublishedEvent, maxBytes: number): OutgoingMessage {
     const { type, subject, id, replay } = event;
     return {
       subject: `events.${type}.${subject}`,
       orderKey: subject,
       // A replay needs another id than before, or the stream would take its message for a duplicate.
       id: replay === 0 ? id : `${id}:${replay}`,
-      payload: Buffer.from(JSON.stringify(toCloudEvent(event))),
+      payload: toPayload(event, maxBytes),
       ...(isErasure(event) && { afterwards: (position: number) => this.#forget(subject, position) }),
     };
   }
@@ -96,17 +100,16 @@ export class EventStream {
   }
 
   /** Makes the stream, or changes it to what the settings say, unless it was just seen to be right. */
-  async #ensure(): Promise<void> {
-    if (performance.now() < this.#checkedAt + CHECK_INTERVAL_MS) {
-      this.#connect();
-      return;
-    }
+  async #ensure(): Promise<NatsConnection> {
+    const connection = this.#connect();
+    if (performance.now() < this.#checkedAt + CHECK_INTERVAL_MS) return connection;
     const manager = await this.#manager();
     const wanted = this.#config();
     const current = await findStream(manager);
     if (!current) await manager.streams.add(wanted);
     else if (differs(current, wanted)) await manager.streams.update(EVENT_STREAM, { ...current, ...wanted });
     this.#checkedAt = performance.now();
+    return connection;
   }
 
   #config(): Partial<StreamConfig> & Pick<StreamConfig, "name"> {
@@ -133,6 +136,13 @@ export class EventStream {
     if (!connection || !this.#options.isUp()) throw new Error("NATS cannot be reached.");
     return connection;
   }
+}
+
+/** An event that is too large for NATS goes without its data, which would hold up all that come after it. */
+function toPayload(event: UnpublishedEvent, maxBytes: number): Uint8Array {
+  const whole = toCloudEvent(event);
+  const payload = Buffer.from(JSON.stringify(whole));
+  return payload.length <= maxBytes ? payload : Buffer.from(JSON.stringify(byReference(whole)));
 }
 
 function isErasure({ type }: UnpublishedEvent): boolean {

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+
+import type { RunningNode } from "../../bootstrap/running-node.ts";
+import { call } from "../../lib/contracts.ts";
+import { newId } from "../../lib/ids.ts";
+import { readStream } from "../support/event-stream.ts";
+import { appendEvents, untilAllPublished } from "../support/outbox-rows.ts";
+import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+
+let nodes: TestNodes;
+let node: RunningNode;
+
+beforeAll(async () => {
+  nodes = await startTestNodes();
+  node = await nodes.start({ SERVICES: "events", NODE_ID: "events", EVENTS_POLL_INTERVAL_MS: "50" });
+});
+
+afterAll(() => nodes.stop());
+
+test("an event that is too large for NATS is published with a reference to its data, and holds nothing up", async () => {
+  const [large, next] = [newId(), newId()];
+  await nodes.sql(
+    `INSERT INTO events.outbox (id, type, subject, data, actor, request_id, changed_fields, occurred_at)
+     VALUES (gen_random_uuid(), 'user-updated_v1', $1,
+       jsonb_build_object('id', $1::uuid, 'version', 1, 'bio', repeat('x', 1100000)), 'test', 'test', '{}', now())`,
+    [large],
+  );
+  await appendEvents(nodes, [large, next], 1);
+  await untilAllPublished(nodes);
+
+  const messages = (await readStream(nodes.nats.url).messages()).map(({ event }) => event);
+  expect(messages.map(({ subject }) => subject)).toEqual([large, next, large]);
+  const [reference] = messages;
+  expect(reference).toMatchObject({
+    specversion: "1.0",
+    type: "user-updated_v1",
+    sequence: "0000000000000001",
+    dataref: "/api/v1/events?after=0&limit=1",
+  });
+  expect(reference).not.toHaveProperty("data");
+  const page = await call(node.broker, "events.list", { after: 0, limit: 1 });
+  expect(page.data).toMatchObject([{ id: reference?.id, data: { id: large, version: 1 } }]);
+});
