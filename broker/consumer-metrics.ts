@@ -4,6 +4,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 export class ConsumerMetrics {
   readonly #handled: Counter<"consumer">;
   readonly #failures: Counter<"consumer">;
+  readonly #outages: Counter<"consumer">;
   readonly #deadLetters: Counter<"consumer">;
   readonly #lags = new Map<string, () => Promise<number>>();
 
@@ -12,6 +13,10 @@ export class ConsumerMetrics {
       new Counter({ name, help, labelNames: ["consumer"], registers: [registry] });
     this.#handled = counter("events_consumed_total", "Events that a durable consumer has handled");
     this.#failures = counter("events_consumer_failures_total", "Attempts of a durable consumer that failed");
+    this.#outages = counter(
+      "events_consumer_outages_total",
+      "Attempts of a durable consumer that were put off because something was away",
+    );
     this.#deadLetters = counter("events_dead_letters_total", "Events that a durable consumer gave up");
     const lags = this.#lags;
     const gauge: Gauge<"consumer"> = new Gauge({
@@ -38,7 +43,8 @@ export class ConsumerMetrics {
    * @param lag how many events wait for it; asked when Prometheus asks
    */
   watch(consumer: string, lag: () => Promise<number>): void {
-    for (const counter of [this.#handled, this.#failures, this.#deadLetters]) counter.inc({ consumer }, 0);
+    const counters = [this.#handled, this.#failures, this.#outages, this.#deadLetters];
+    for (const counter of counters) counter.inc({ consumer }, 0);
     this.#lags.set(consumer, lag);
   }
 
@@ -48,6 +54,10 @@ export class ConsumerMetrics {
 
   countFailure(consumer: string): void {
     this.#failures.inc({ consumer });
+  }
+
+  countOutage(consumer: string): void {
+    this.#outages.inc({ consumer });
   }
 
   countDeadLetter(consumer: string): void {

@@ -12,6 +12,9 @@ const UNAVAILABLE_STATES = [
   /^55P03$/, // lock timeout
 ];
 
+/** Those of a server that does not take part at all, rather than of a statement that took too long or was in the way. */
+const AWAY_STATES = /^(?:08|53|57P|25006)/;
+
 /** What the driver throws, without a SQLSTATE, when a connection breaks or a query times out on our side. */
 const BROKEN_CONNECTION =
   /Connection terminated|Query read timeout|timeout expired|ECONNRE|EPIPE|ETIMEDOUT|E(?:HOST|NET)UNREACH|Client has encountered a connection error|not queryable|ConnectionManager\.getConnection was called after/;
@@ -23,6 +26,14 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   const state = stateOf(error);
   if (state !== undefined) return UNAVAILABLE_STATES.some((pattern) => pattern.test(state));
   return BROKEN_CONNECTION.test(error.message);
+}
+
+/**
+ * Whether the server said that it is shutting down, starting up, out of resources or no primary. A connection that just
+ * breaks may have another reason, such as a transaction that was idle for too long.
+ */
+export function isDatabaseAway(error: unknown): boolean {
+  return AWAY_STATES.test(stateOf(error) ?? "");
 }
 
 /** Whether the error comes from the database layer at all; its message may hold SQL and values. */

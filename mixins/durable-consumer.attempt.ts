@@ -3,14 +3,15 @@ import type { ConsumerMetrics } from "../broker/consumer-metrics.ts";
 import { toCloudEvent, type CloudEvent } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
-import { Slots } from "../lib/slots.ts";
-import type { Step } from "./durable-consumer.deliveries.ts";
+import { within } from "../lib/waiting.ts";
+import type { Approach, Step } from "./durable-consumer.deliveries.ts";
+import { describe, isOutage, type Failure } from "./durable-consumer.failure.ts";
 import {
+  beginPlanned,
   findNext,
   giveUp,
   markHandled,
   recordFailure,
-  type Failure,
   type PendingEvent,
 } from "./durable-consumer.store.ts";
 
@@ -34,10 +35,12 @@ interface AttemptsOptions {
 
 /** Waits are spread by this part, so that what failed together does not come back together. */
 const JITTER = 0.2;
-const MAX_MESSAGE_LENGTH = 1000;
+/** While something is away, an event is tried again after as long as it has waited for it, within these limits. */
+const MIN_OUTAGE_WAIT_MS = 1000;
+const MAX_OUTAGE_WAIT_MS = 30_000;
 
 /** After this time it is looked whether a newer instance has handled an event whose type this one does not know. */
-export const LEFT_TO_NEWER_MS = 1000;
+const LEFT_TO_NEWER_MS = 1000;
 
 const PROCESS_ENDED = {
   errorType: "PROCESS_ENDED",
@@ -47,8 +50,6 @@ const PROCESS_ENDED = {
 /** Attempts to handle events, each in one transaction with the note that it is handled. */
 export class Attempts {
   readonly #options: AttemptsOptions;
-  /** One at a time: of several, all would be counted against when one of them ends the process. */
-  readonly #suspects = new Slots(1);
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -57,15 +58,15 @@ export class Attempts {
   /**
    * Handles the first event of a subject, up to a number, that is not handled yet.
    *
-   * @param isRepeated the event may have ended a process: then the attempt is counted before it begins
    * @throws the errors of a database that is away
    */
-  next(subject: string, through: number, isRepeated: boolean): Promise<Step> {
-    if (!isRepeated) return this.#attempt(subject, through);
-    return this.#suspects.run(async () => {
+  async next(subject: string, through: number, approach: Approach): Promise<Step> {
+    if (approach === "suspect") {
       const charged = await this.#charge(subject, through);
       return this.#attempt(subject, through, charged);
-    });
+    }
+    const obstacle = approach === "again" ? await this.#beginPlanned(subject, through) : undefined;
+    return obstacle ?? this.#attempt(subject, through);
   }
 
   /** @param charged id of an event whose attempt is counted already */
@@ -79,7 +80,9 @@ export class Attempts {
         if ("kind" in found) return found;
         event = found;
         this.#requireAttemptsLeft(found, charged);
-        hasRecorded = await within(timeoutMs, handle(toCloudEvent(found), transaction));
+        hasRecorded = await within(timeoutMs, handle(toCloudEvent(found), transaction), () =>
+          expire(timeoutMs),
+        );
         transaction.enlist(markHandled(transaction, consumer, found));
         return { kind: "handled", sequence: found.sequence };
       });
@@ -89,8 +92,9 @@ export class Attempts {
     } catch (error) {
       // Without an event it was the database that failed, not the handler.
       if (!event) throw error;
-      const attempts = event.attempts + (event.id === charged ? 0 : 1);
-      return this.#fail(event, { attempts, ...describe(error) });
+      const before = event.attempts - (event.id === charged ? 1 : 0);
+      if (isOutage(error)) return this.#postpone(event, { attempts: before, ...describe(error) });
+      return this.#fail(event, { attempts: before + 1, ...describe(error) });
     }
   }
 
@@ -107,6 +111,18 @@ export class Attempts {
     return next.waitMs > 0 ? { kind: "later", retryInMs: next.waitMs } : next;
   }
 
+  /** @returns what keeps the event from being tried without suspicion; undefined when its attempt was planned */
+  #beginPlanned(subject: string, through: number): Promise<Step | undefined> {
+    const { consumer, database } = this.#options;
+    return database.transaction(async (transaction) => {
+      const event = await this.#look(transaction, subject, through);
+      if ("kind" in event) return event;
+      if (!event.isPlanned) return { kind: "suspicious" };
+      transaction.enlist(beginPlanned(transaction, consumer, event));
+      return undefined;
+    });
+  }
+
   /**
    * Counts the coming attempt as failed: so it is when the process ends in it.
    *
@@ -117,7 +133,7 @@ export class Attempts {
     const event = await database.transaction((transaction) => this.#look(transaction, subject, through));
     if ("kind" in event || event.attempts >= maxDeliver) return undefined;
     const failure = { attempts: event.attempts + 1, ...PROCESS_ENDED };
-    await recordFailure(database, consumer, event, failure, 0);
+    await recordFailure(database, consumer, event, failure, { inMs: 0, isPlanned: false });
     return event.id;
   }
 
@@ -133,7 +149,7 @@ export class Attempts {
     metrics?.countFailure(consumer);
     if (failure.attempts < maxDeliver) {
       const retryInMs = this.#backoff(failure.attempts);
-      await recordFailure(database, consumer, event, failure, retryInMs);
+      await recordFailure(database, consumer, event, failure, { inMs: retryInMs, isPlanned: true });
       log.warn({ ...about, retryInMs }, "an event was not handled");
       return { kind: "later", retryInMs };
     }
@@ -145,31 +161,30 @@ export class Attempts {
     return { kind: "handled", sequence: event.sequence };
   }
 
+  /** Lets an event wait for what is away, without counting the attempt against it. */
+  async #postpone(event: PendingEvent, failure: Failure): Promise<Step> {
+    const { consumer, database, log, metrics } = this.#options;
+    metrics?.countOutage(consumer);
+    const { failingForMs } = event;
+    const retryInMs = spread(Math.min(Math.max(failingForMs, MIN_OUTAGE_WAIT_MS), MAX_OUTAGE_WAIT_MS));
+    await recordFailure(database, consumer, event, failure, { inMs: retryInMs, isPlanned: true });
+    const about = { consumer, event: event.id, type: event.type, subject: event.subject, ...failure };
+    log[failingForMs === 0 ? "warn" : "debug"]({ ...about, retryInMs }, "an event waits for what is away");
+    return { kind: "later", retryInMs };
+  }
+
   #backoff(attempts: number): number {
     const { backoffMs } = this.#options;
-    const waitMs = backoffMs[Math.min(attempts, backoffMs.length) - 1] ?? 0;
-    return Math.round(waitMs * (1 + JITTER * (2 * Math.random() - 1)));
+    return spread(backoffMs[Math.min(attempts, backoffMs.length) - 1] ?? 0);
   }
 }
 
-/** An error as it is kept. */
-export function describe(error: unknown): Omit<Failure, "attempts"> {
-  const { type, name, message } = error as { type?: string; name?: string; message?: string };
-  return {
-    errorType: type ?? name ?? "Error",
-    errorMessage: (message ?? String(error)).slice(0, MAX_MESSAGE_LENGTH),
-  };
+function spread(waitMs: number): number {
+  return Math.round(waitMs * (1 + JITTER * (2 * Math.random() - 1)));
 }
 
 /** Without it a handler that never ends would keep its place, and in the end those of all others. */
-async function within<T>(timeoutMs: number, handled: Promise<T>): Promise<T> {
-  const { promise: expired, reject } = Promise.withResolvers<never>();
+function expire(timeoutMs: number): never {
   const message = `The handler took longer than ${timeoutMs} ms.`;
-  const expire = () => reject(Object.assign(new Error(message), { type: "HANDLER_TIMEOUT" }));
-  const timer = setTimeout(expire, timeoutMs);
-  try {
-    return await Promise.race([handled, expired]);
-  } finally {
-    clearTimeout(timer);
-  }
+  throw Object.assign(new Error(message), { type: "HANDLER_TIMEOUT" });
 }

@@ -12,14 +12,24 @@ export type Step =
   /** Another instance is at work on the subject. */
   | { kind: "busy" }
   /** The next event waits for its next attempt. */
-  | { kind: "later"; retryInMs: number };
+  | { kind: "later"; retryInMs: number }
+  /** The next event may have ended a process. */
+  | { kind: "suspicious" };
+
+/** How an event is handled. */
+export type Approach =
+  | "first time"
+  /** It was given out before: unless that is explained by a failure, it may have ended a process. */
+  | "again"
+  /** It may have ended a process: the attempt is counted before it begins. */
+  | "suspect";
 
 interface DeliveriesOptions {
   log: Logger;
   /** How many subjects are worked on at the same time. */
   concurrency: number;
   /** Handles the first event of a subject, up to a number, that is not handled yet. */
-  step: (subject: string, through: number, isRepeated: boolean) => Promise<Step>;
+  step: (subject: string, through: number, approach: Approach) => Promise<Step>;
 }
 
 /** After this time a subject is looked at again that could not be looked at. */
@@ -37,6 +47,8 @@ export class Deliveries {
   readonly #options: DeliveriesOptions;
   readonly #lanes = new Map<string, Waiting[]>();
   readonly #slots: Slots;
+  /** One at a time: of several, all would be counted against when one of them ends the process. */
+  readonly #suspects = new Slots(1);
   readonly #stopping = new AbortController();
 
   constructor(options: DeliveriesOptions) {
@@ -61,6 +73,7 @@ export class Deliveries {
   /** What is being handled is finished, what has not been begun is given back. */
   stop(): void {
     this.#stopping.abort();
+    this.#suspects.open();
     this.#slots.open();
   }
 
@@ -83,17 +96,23 @@ export class Deliveries {
   ): Promise<{ handled: number; verdict: Verdict }> {
     let handled = 0;
     let busyMs = BUSY_MIN_MS;
+    let approach: Approach = isRepeated ? "again" : "first time";
     while (!this.#stopping.signal.aborted) {
-      const step = await this.#step(subject, through, isRepeated);
+      const step = await this.#step(subject, through, approach);
       switch (step.kind) {
         case "done":
           return { handled: through, verdict: DONE };
         case "handled":
           handled = step.sequence;
           if (handled >= through) return { handled, verdict: DONE };
+          // What ended a process was the first that was not handled.
+          approach = "first time";
           break;
         case "later":
           return { handled, verdict: { isDone: false, retryInMs: step.retryInMs } };
+        case "suspicious":
+          approach = "suspect";
+          break;
         case "busy":
           await pause(busyMs * (0.5 + Math.random()), this.#stopping.signal);
           busyMs = Math.min(busyMs * 2, BUSY_MAX_MS);
@@ -102,16 +121,20 @@ export class Deliveries {
     return { handled, verdict: { isDone: false, retryInMs: 0 } };
   }
 
-  #step(subject: string, through: number, isRepeated: boolean): Promise<Step> {
-    return this.#slots.run(async () => {
-      if (this.#stopping.signal.aborted) return { kind: "later", retryInMs: 0 };
-      try {
-        return await this.#options.step(subject, through, isRepeated);
-      } catch (error) {
-        // The database is away: nothing is known of the event, and nothing could be remembered.
-        this.#options.log.warn({ err: error, subject }, "a resource cannot be looked at");
-        return { kind: "later", retryInMs: UNAVAILABLE_MS };
-      }
-    });
+  async #step(subject: string, through: number, approach: Approach): Promise<Step> {
+    const step = (): Promise<Step> => this.#slots.run(() => this.#begin(subject, through, approach));
+    // One that waits for its turn must not keep others waiting.
+    return approach === "suspect" ? this.#suspects.run(step) : step();
+  }
+
+  async #begin(subject: string, through: number, approach: Approach): Promise<Step> {
+    if (this.#stopping.signal.aborted) return { kind: "later", retryInMs: 0 };
+    try {
+      return await this.#options.step(subject, through, approach);
+    } catch (error) {
+      // The database is away: nothing is known of the event, and nothing could be remembered.
+      this.#options.log.warn({ err: error, subject }, "a resource cannot be looked at");
+      return { kind: "later", retryInMs: UNAVAILABLE_MS };
+    }
   }
 }

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { Database } from "../lib/database.ts";
-import { Wakeup } from "../lib/waiting.ts";
+import { repeat, Wakeup } from "../lib/waiting.ts";
 import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts";
 
 interface LogSourceOptions {
@@ -70,7 +70,13 @@ export class LogSource implements EventSource {
 
   start(handle: (notice: Notice) => Promise<Verdict>): void {
     this.#handle = handle;
-    this.#running = this.#run();
+    this.#running = repeat(() => this.#read(), {
+      wakeup: this.#news,
+      everyMs: POLL_MS,
+      until: this.#stopping.signal,
+      // That a database is away is said by its monitor.
+      onError: (error) => this.#options.log.debug({ err: error }, "the log of events cannot be read"),
+    });
   }
 
   wake(): void {
@@ -89,19 +95,6 @@ export class LogSource implements EventSource {
     const { database, consumer, types } = this.#options;
     const [row] = await database.query<{ lag: number }>(LAG, [consumer, types]);
     return row?.lag ?? 0;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      try {
-        await this.#read();
-      } catch (error) {
-        // That a database is away is said by its monitor.
-        this.#options.log.debug({ err: error }, "the log of events cannot be read");
-      }
-      await this.#news.wait(POLL_MS, signal);
-    }
   }
 
   /** Gives out what is new in the log, as far as there is room for it. */

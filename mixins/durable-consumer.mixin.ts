@@ -3,8 +3,7 @@ import type { Node } from "../bootstrap/node.ts";
 import { natsConnectionOf } from "../broker/nats-link.ts";
 import type { CloudEvent, DomainEventType } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
-import { createSweep } from "../lib/sweep.ts";
-import { pause } from "../lib/waiting.ts";
+import { repeat, retry, Wakeup } from "../lib/waiting.ts";
 import { Attempts } from "./durable-consumer.attempt.ts";
 import { Deliveries } from "./durable-consumer.deliveries.ts";
 import { runHandler, type Handler } from "./durable-consumer.handler.ts";
@@ -12,9 +11,8 @@ import { JetStreamSource } from "./durable-consumer.jetstream.ts";
 import { LogSource } from "./durable-consumer.log.ts";
 import { Replays } from "./durable-consumer.replay.ts";
 import type { EventSource } from "./durable-consumer.source.ts";
-import { purgeInbox, register } from "./durable-consumer.store.ts";
-import { Subscription } from "./durable-consumer.subscription.ts";
-import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
+import { register, REGISTER_INTERVAL_MS } from "./durable-consumer.store.ts";
+import { relayWakeupOf } from "./unit-of-work.wakeup.ts";
 
 export interface DurableConsumerOptions<Type extends DomainEventType, This = Service> {
   /** Unique in the system, for ever: what is remembered is remembered under it. Instances with one name share the work. */
@@ -59,7 +57,8 @@ export function durableConsumer<Type extends DomainEventType, This = Service>(
   let consumer: DurableConsumer | undefined;
   return {
     events: {
-      "events-appended": { handler: () => consumer?.wake() },
+      // JetStream tells of events by itself.
+      ...(!node.config.NATS_URL && { "events-appended": { handler: () => consumer?.wake() } }),
       "dead-letter-replay-requested": { handler: () => consumer?.wakeReplays() },
     },
     async started(this: Service) {
@@ -83,10 +82,9 @@ class DurableConsumer {
   readonly #service: Service;
   readonly #deliveries: Deliveries;
   readonly #replays: Replays;
-  readonly #sweep: ReturnType<typeof createSweep>;
   readonly #stopping = new AbortController();
   #source: EventSource | undefined;
-  #starting: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
 
   constructor(node: ConsumerNode, options: DurableConsumerOptions<DomainEventType>, service: Service) {
     const { name: consumer, events: types, handler, maxDeliver = 5, concurrency = 4 } = options;
@@ -96,15 +94,15 @@ class DurableConsumer {
     this.#service = service;
     const parts = {
       consumer,
+      types,
       database,
       log,
       handle: (event: CloudEvent, transaction: DatabaseTransaction) =>
         runHandler(service, consumer, handler, event, transaction),
-      wakeRelay: createRelayWakeup(database),
+      wakeRelay: relayWakeupOf(database),
     };
     const attempts = new Attempts({
       ...parts,
-      types,
       maxDeliver,
       backoffMs: options.backoff ?? DEFAULT_BACKOFF_MS,
       timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
@@ -113,15 +111,14 @@ class DurableConsumer {
     this.#deliveries = new Deliveries({
       log,
       concurrency,
-      step: (subject, through, isRepeated) => attempts.next(subject, through, isRepeated),
+      step: (subject, through, approach) => attempts.next(subject, through, approach),
     });
     this.#replays = new Replays(parts);
-    this.#sweep = createSweep(() => purgeInbox(database, consumer));
   }
 
   /** Does not wait: a database or stream that is away must not keep the node from starting. */
   start(): void {
-    this.#starting = this.#begin();
+    this.#running = this.#run();
   }
 
   /** The log has grown. */
@@ -137,41 +134,46 @@ class DurableConsumer {
   /** What is being handled is finished; what is not is left to other instances, or to the next start. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#starting;
+    await this.#running;
     // First, lest what is given back comes to this instance again.
     const sourceStopped = this.#source?.stop();
     this.#deliveries.stop();
-    this.#sweep.stop();
     await Promise.all([sourceStopped, this.#replays.stop()]);
   }
 
-  async #begin(): Promise<void> {
-    const { signal } = this.#stopping;
+  async #run(): Promise<void> {
     const { name } = this.#options;
     const { log, metrics } = this.#node;
-    while (!signal.aborted) {
-      try {
-        const source = await this.#createSource();
-        metrics?.consumers.watch(name, () => source.lag());
-        source.start((notice) => this.#deliveries.handle(notice));
-        this.#source = source;
-        break;
-      } catch (error) {
-        log.warn({ err: error, consumer: name }, "a durable consumer cannot start yet");
-        await pause(START_RETRY_MS, signal);
-      }
-    }
+    const until = this.#stopping.signal;
+    this.#source = await retry(() => this.#createSource(), {
+      waitMs: START_RETRY_MS,
+      until,
+      onError: (error) => log.warn({ err: error, consumer: name }, "a durable consumer cannot start yet"),
+    });
+    const source = this.#source;
+    if (!source) return;
+    metrics?.consumers.watch(name, () => source.lag());
+    source.start((notice) => this.#deliveries.handle(notice));
     this.#replays.start();
-    this.#sweep.start();
+    await repeat(() => this.#register().then(() => undefined), {
+      wakeup: new Wakeup(),
+      everyMs: REGISTER_INTERVAL_MS,
+      until,
+      onError: (error) => log.debug({ err: error, consumer: name }, "a durable consumer could not register"),
+    });
+  }
+
+  #register(): Promise<ReadonlyMap<string, number>> {
+    const { name, events, startFrom = "beginning" } = this.#options;
+    return register(this.#node.database, name, events, startFrom);
   }
 
   async #createSource(): Promise<EventSource> {
-    const { name: consumer, events: types, startFrom = "beginning" } = this.#options;
+    const { name: consumer, events: types } = this.#options;
     const { database, log, config } = this.#node;
-    const startAfter = await register(database, consumer, types, startFrom);
+    const startAfter = await this.#register();
     if (!config.NATS_URL) return new LogSource({ consumer, types, database, log });
     const connection = () => natsConnectionOf(this.#service.broker);
-    const subscription = new Subscription(database, consumer);
-    return new JetStreamSource({ consumer, types, subscription, startAfter, connection, log });
+    return new JetStreamSource({ consumer, startAfter, connection, log });
   }
 }

@@ -2,15 +2,23 @@ import type { Logger } from "pino";
 import type { CloudEvent } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
-import { Wakeup } from "../lib/waiting.ts";
-import { describe } from "./durable-consumer.attempt.ts";
+import { pause, repeat, Wakeup } from "../lib/waiting.ts";
+import { describe, isOutage } from "./durable-consumer.failure.ts";
+import { tryLock } from "./durable-consumer.store.ts";
 
 interface ReplayOptions {
   consumer: string;
+  types: readonly string[];
   database: Database;
   log: Logger;
   handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<boolean>;
   wakeRelay: () => void;
+}
+
+/** A dead letter whose replay was asked for, and is now ours. */
+interface Letter {
+  id: string;
+  subject: string;
 }
 
 const TAKE = {
@@ -18,9 +26,15 @@ const TAKE = {
   text: `
     UPDATE events.dead_letter SET replay_requested_at = NULL, attempts = attempts + 1, last_failed_at = now()
     WHERE (consumer, event_id) = (
-      SELECT consumer, event_id FROM events.dead_letter WHERE consumer = $1 AND replay_requested_at IS NOT NULL
+      SELECT consumer, event_id FROM events.dead_letter
+      WHERE consumer = $1 AND type = ANY ($2) AND replay_requested_at IS NOT NULL
       ORDER BY sequence LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING event_id AS id`,
+    ) RETURNING event_id AS id, subject`,
+};
+const GIVE_BACK = {
+  name: "durable-consumer.give-replay-back",
+  text: `UPDATE events.dead_letter SET replay_requested_at = now(), attempts = attempts - 1
+    WHERE consumer = $1 AND event_id = $2`,
 };
 const HOLD = {
   name: "durable-consumer.hold-replay",
@@ -36,12 +50,15 @@ const FAILED = {
   text: `UPDATE events.dead_letter SET error_type = $3, error_message = $4 WHERE consumer = $1 AND event_id = $2`,
 };
 
-/** How soon a dead letter is replayed when the request was not heard. */
+/** How soon a dead letter is replayed when the request was not heard, and again when what it needs was away. */
 const POLL_MS = 5000;
+/** How soon it is tried again while an instance is at work on the resource. */
+const BUSY_MS = 100;
 
 /**
  * Delivers the dead letters of a consumer again whose replay was asked for. Each request is one attempt, counted before
- * it begins: a dead letter that ends the process must not do so for ever.
+ * it begins: a dead letter that ends the process must not do so for ever. Like any event, it is handled while no other
+ * of its resource is.
  */
 export class Replays {
   readonly #options: ReplayOptions;
@@ -54,7 +71,13 @@ export class Replays {
   }
 
   start(): void {
-    this.#running = this.#run();
+    this.#running = repeat(() => this.#replayRequested(), {
+      wakeup: this.#requested,
+      everyMs: POLL_MS,
+      until: this.#stopping.signal,
+      // That a database is away is said by its monitor.
+      onError: (error) => this.#options.log.debug({ err: error }, "dead letters cannot be looked at"),
+    });
   }
 
   wake(): void {
@@ -66,45 +89,38 @@ export class Replays {
     await this.#running;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      try {
-        await this.#replayRequested();
-      } catch (error) {
-        // That a database is away is said by its monitor.
-        this.#options.log.debug({ err: error }, "dead letters cannot be looked at");
-      }
-      await this.#requested.wait(POLL_MS, signal);
-    }
-  }
-
   async #replayRequested(): Promise<void> {
-    const { database, consumer } = this.#options;
+    const { database, consumer, types } = this.#options;
     while (!this.#stopping.signal.aborted) {
-      const [taken] = await database.query<{ id: string }>(TAKE, [consumer]);
-      if (!taken) return;
-      await replay(this.#options, taken.id);
+      const [letter] = await database.query<Letter>(TAKE, [consumer, types]);
+      if (!letter) return;
+      const outcome = await this.#replay(letter);
+      if (outcome === "settled") continue;
+      await database.query(GIVE_BACK, [consumer, letter.id]);
+      await pause(outcome === "busy" ? BUSY_MS : POLL_MS, this.#stopping.signal);
     }
   }
-}
 
-async function replay(
-  { database, consumer, log, handle, wakeRelay }: ReplayOptions,
-  id: string,
-): Promise<void> {
-  try {
-    const hasRecorded = await database.transaction(async (transaction) => {
-      const [letter] = await transaction.query<{ event: CloudEvent }>(HOLD, [consumer, id]);
-      if (!letter) return false;
-      transaction.enlist(transaction.query(REPLAYED, [consumer, id]));
-      return handle(letter.event, transaction);
-    });
-    if (hasRecorded) wakeRelay();
-    log.info({ consumer, event: id }, "a dead letter was replayed");
-  } catch (error) {
-    log.error({ consumer, event: id, err: error }, "a dead letter was not handled again");
-    const { errorType, errorMessage } = describe(error);
-    await database.query(FAILED, [consumer, id, errorType, errorMessage]);
+  async #replay({ id, subject }: Letter): Promise<"settled" | "busy" | "away"> {
+    const { consumer, database, log, handle, wakeRelay } = this.#options;
+    try {
+      const hasRecorded = await database.transaction(async (transaction) => {
+        if (!(await tryLock(transaction, consumer, subject))) return "busy";
+        const [letter] = await transaction.query<{ event: CloudEvent }>(HOLD, [consumer, id]);
+        if (!letter) return false;
+        transaction.enlist(transaction.query(REPLAYED, [consumer, id]));
+        return handle(letter.event, transaction);
+      });
+      if (hasRecorded === "busy") return "busy";
+      if (hasRecorded) wakeRelay();
+      log.info({ consumer, event: id }, "a dead letter was replayed");
+      return "settled";
+    } catch (error) {
+      log.error({ consumer, event: id, err: error }, "a dead letter was not handled again");
+      if (isOutage(error)) return "away";
+      const { errorType, errorMessage } = describe(error);
+      await database.query(FAILED, [consumer, id, errorType, errorMessage]);
+      return "settled";
+    }
   }
 }

@@ -1,41 +1,49 @@
 import { LOGGED_EVENT_COLUMNS, type CloudEvent, type LoggedEvent } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
+import type { Failure } from "./durable-consumer.failure.ts";
+
+/** A type that no instance of a consumer says that it handles is forgotten after this time. */
+const FORGET_AFTER_SECONDS = 60;
 
 const REGISTER = {
   text: `
     WITH known AS (SELECT EXISTS (SELECT FROM events.consumer WHERE name = $1) AS is_known),
     registered AS (INSERT INTO events.consumer (name, position) VALUES ($1, 0) ON CONFLICT DO NOTHING),
-    forgotten AS (DELETE FROM events.subscription WHERE consumer = $1 AND type <> ALL ($2)),
-    subscribed AS (
-      INSERT INTO events.subscription (consumer, type, start_after)
-      SELECT $1, type, CASE WHEN $3 AND NOT is_known THEN 0 ELSE head END
-      FROM unnest($2::text[]) AS type, known, events.relay
-      ON CONFLICT DO NOTHING RETURNING start_after
+    forgotten AS (
+      DELETE FROM events.subscription
+      WHERE consumer = $1 AND type <> ALL ($2) AND seen_at < now() - make_interval(secs => $4)
     )
-    SELECT least(
-      (SELECT min(start_after) FROM subscribed),
-      (SELECT min(start_after) FROM events.subscription WHERE consumer = $1 AND type = ANY ($2))
-    )::float8 AS "startAfter"`,
+    INSERT INTO events.subscription (consumer, type, start_after, seen_at)
+    SELECT $1, type, CASE WHEN $3 AND NOT is_known THEN 0 ELSE head END, now()
+    FROM unnest($2::text[]) AS type, known, events.relay
+    ON CONFLICT (consumer, type) DO UPDATE SET seen_at = now()
+    RETURNING type, start_after::float8 AS "startAfter"`,
 };
 
+/** How often {@link register} is to be called by an instance that runs. */
+export const REGISTER_INTERVAL_MS = 15_000;
+
 /**
- * Makes a consumer known, with where it begins. A type that is added to a known consumer begins now.
+ * Says that an instance of a consumer runs that handles these types. A type that is added to a known consumer begins
+ * now. One that only other instances handle stays, as long as they say so: while nodes are replaced, older and newer ones
+ * run side by side.
  *
- * @returns the number up to which no event is for it
+ * @returns for each type, the number up to which no event is for the consumer
  */
 export async function register(
   database: Database,
   consumer: string,
   types: readonly string[],
   startFrom: "beginning" | "now",
-): Promise<number> {
-  const [row] = await database.query<{ startAfter: number }>(REGISTER, [
+): Promise<ReadonlyMap<string, number>> {
+  const rows = await database.query<{ type: string; startAfter: number }>(REGISTER, [
     consumer,
     types,
     startFrom === "beginning",
+    FORGET_AFTER_SECONDS,
   ]);
-  return row?.startAfter ?? 0;
+  return new Map(rows.map(({ type, startAfter }) => [type, startAfter]));
 }
 
 const SUBJECT_LOCK = `hashtextextended(concat_ws(E'\\n', 'durable consumer', $1::text, $2::text), 0)`;
@@ -49,7 +57,9 @@ const NEXT = {
   name: "durable-consumer.next",
   text: `
     SELECT ${LOGGED_EVENT_COLUMNS}, coalesce(attempts, 0) AS attempts, "errorType", "errorMessage",
-      coalesce(greatest(extract(epoch FROM not_before - clock_timestamp()) * 1000, 0), 0)::float8 AS "waitMs"
+      coalesce(greatest(extract(epoch FROM not_before - clock_timestamp()) * 1000, 0), 0)::float8 AS "waitMs",
+      coalesce(extract(epoch FROM clock_timestamp() - first_failed_at) * 1000, 0)::float8 AS "failingForMs",
+      coalesce(is_planned, false) AS "isPlanned"
     FROM (
       SELECT log.* FROM events.log JOIN events.subscription AS begun ON begun.consumer = $1 AND begun.type = log.type
       WHERE log.subject = $2 AND log.sequence <= $3 AND log.sequence > begun.start_after
@@ -58,7 +68,7 @@ const NEXT = {
       ORDER BY log.sequence LIMIT 1
     ) AS log
     LEFT JOIN LATERAL (
-      SELECT attempts, not_before, error_type AS "errorType", error_message AS "errorMessage"
+      SELECT attempts, not_before, first_failed_at, is_planned, error_type AS "errorType", error_message AS "errorMessage"
       FROM events.retry WHERE consumer = $1 AND retry.subject = $2 AND event_id = log.id
     ) AS failed ON true`,
 };
@@ -72,7 +82,25 @@ export type PendingEvent = LoggedEvent & {
   errorMessage: string | null;
   /** How long it must wait for its next attempt. */
   waitMs: number;
+  /** Since it failed first. */
+  failingForMs: number;
+  /** The process has lived to plan its next attempt, which has not begun. */
+  isPlanned: boolean;
 };
+
+/**
+ * Makes a subject the caller's until the transaction ends.
+ *
+ * @returns whether it is, or another transaction has it
+ */
+export async function tryLock(
+  transaction: DatabaseTransaction,
+  consumer: string,
+  subject: string,
+): Promise<boolean> {
+  const [lock] = await transaction.query<{ isOurs: boolean }>(TRY_LOCK, [consumer, subject]);
+  return lock?.isOurs === true;
+}
 
 /**
  * The first event of a subject, up to a number, that the consumer has not handled, also of a type that only a newer
@@ -86,11 +114,11 @@ export async function findNext(
   { subject, through }: { subject: string; through: number },
 ): Promise<PendingEvent | "busy" | undefined> {
   // A statement of its own, sent together: the look must see what was committed before the lock was ours.
-  const [[lock], [next]] = await Promise.all([
-    transaction.query<{ isOurs: boolean }>(TRY_LOCK, [consumer, subject]),
+  const [isOurs, [next]] = await Promise.all([
+    tryLock(transaction, consumer, subject),
     transaction.query<PendingEvent>(NEXT, [consumer, subject, through]),
   ]);
-  return lock?.isOurs ? next : "busy";
+  return isOurs ? next : "busy";
 }
 
 const HANDLED = {
@@ -109,41 +137,54 @@ export async function markHandled(
   await transaction.query(HANDLED, [consumer, id, subject, sequence]);
 }
 
-/** Why an attempt failed. */
-export interface Failure {
-  attempts: number;
-  errorType: string;
-  errorMessage: string;
-}
-
 const RETRY = {
   name: "durable-consumer.retry",
   text: `
     INSERT INTO events.retry AS known (consumer, subject, event_id, attempts, error_type, error_message,
-      first_failed_at, last_failed_at, not_before)
-    SELECT $1, $2, $3, $4, $5, $6, now(), now(), now() + $7 * interval '1 millisecond'
+      first_failed_at, last_failed_at, not_before, is_planned)
+    SELECT $1, $2, $3, $4, $5, $6, now(), now(), now() + $7 * interval '1 millisecond', $8
     WHERE NOT EXISTS (SELECT FROM events.inbox WHERE consumer = $1 AND event_id = $3)
     ON CONFLICT (consumer, subject) DO UPDATE SET event_id = excluded.event_id, attempts = excluded.attempts,
       error_type = excluded.error_type, error_message = excluded.error_message,
       first_failed_at =
         CASE WHEN known.event_id = excluded.event_id THEN known.first_failed_at ELSE excluded.first_failed_at END,
-      last_failed_at = excluded.last_failed_at, not_before = excluded.not_before`,
+      last_failed_at = excluded.last_failed_at, not_before = excluded.not_before, is_planned = excluded.is_planned`,
 };
 
-/** Remembers a failed attempt; the subject waits for `retryInMs`. Does nothing when the event is handled meanwhile. */
+/** When an event is to be tried again. */
+interface NextAttempt {
+  inMs: number;
+  /** False while an attempt runs that is counted before its end. */
+  isPlanned: boolean;
+}
+
+/** Remembers a failed attempt; the subject waits. Does nothing when the event is handled meanwhile. */
 export function recordFailure(
   database: Database,
   consumer: string,
   { id, subject }: LoggedEvent,
   { attempts, errorType, errorMessage }: Failure,
-  retryInMs: number,
+  { inMs, isPlanned }: NextAttempt,
 ): Promise<void> {
+  const values = [consumer, subject, id, attempts, errorType, errorMessage, inMs, isPlanned];
   return database.transaction(async (transaction) => {
     transaction.enlist(transaction.query(LOCK, [consumer, subject]));
-    transaction.enlist(
-      transaction.query(RETRY, [consumer, subject, id, attempts, errorType, errorMessage, retryInMs]),
-    );
+    transaction.enlist(transaction.query(RETRY, values));
   });
+}
+
+const BEGIN_PLANNED = {
+  name: "durable-consumer.begin-planned",
+  text: "UPDATE events.retry SET is_planned = false WHERE consumer = $1 AND subject = $2",
+};
+
+/** Notes that the planned attempt begins: if it ends the process, it is not planned any more. */
+export async function beginPlanned(
+  transaction: DatabaseTransaction,
+  consumer: string,
+  { subject }: LoggedEvent,
+): Promise<void> {
+  await transaction.query(BEGIN_PLANNED, [consumer, subject]);
 }
 
 const GIVE_UP = {
@@ -193,23 +234,4 @@ export function giveUp(
     ]);
     return rows.length === 1;
   });
-}
-
-const PURGE_BATCH = 1000;
-const OLDEST = { text: "SELECT min(sequence) AS oldest FROM events.log" };
-// The number is a value of its own: only then does PostgreSQL know that few rows are below it, and not read all of them.
-const PURGE = {
-  text: `
-    DELETE FROM events.inbox WHERE ctid IN (
-      SELECT ctid FROM events.inbox WHERE consumer = $1 AND sequence < $2 LIMIT $3 FOR UPDATE SKIP LOCKED
-    ) RETURNING 1`,
-};
-
-/** Forgets what the log no longer has: it cannot be delivered again. */
-export async function purgeInbox(database: Database, consumer: string): Promise<void> {
-  const [row] = await database.query<{ oldest: string | null }>(OLDEST, []);
-  let deleted: number;
-  do {
-    deleted = (await database.query(PURGE, [consumer, row?.oldest, PURGE_BATCH])).length;
-  } while (deleted === PURGE_BATCH);
 }

@@ -103,9 +103,11 @@ export class EventConsumers {
     await manager?.streams.delete("EVENTS");
   }
 
+  /** Deletes all that JetStream knows of a durable consumer. */
   async deleteConsumer(name: string): Promise<void> {
     const manager = await this.#link?.jetstreamManager();
-    await manager?.consumers.delete("EVENTS", name);
+    for await (const { name: ofOneType } of manager?.consumers.list("EVENTS") ?? [])
+      if (ofOneType.startsWith(`${name}_`)) await manager?.consumers.delete("EVENTS", ofOneType);
   }
 
   async sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]> {

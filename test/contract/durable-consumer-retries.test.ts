@@ -1,0 +1,200 @@
+import { randomUUID } from "node:crypto";
+
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+
+import { EventConsumers, type Effect, type Instance, type TestDelivery } from "../support/event-consumers.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const newName = (): string => `consumer-${randomUUID()}`;
+const newSubjects = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
+const eventsOf = (effects: readonly Effect[]): string[] => effects.map(({ eventId }) => eventId);
+
+describe.each([
+  ["a durable consumer on JetStream", { useNats: true }],
+  ["a durable consumer on the log", { useNats: false }],
+])("%s", (_, options) => {
+  let events: EventConsumers;
+
+  beforeAll(async () => {
+    events = await EventConsumers.start(options);
+  });
+
+  afterAll(() => events.stop());
+
+  const subscribedTypes = async (consumer: string): Promise<string[]> => {
+    const rows = await events.sql<{ type: string }>(
+      "SELECT type FROM events.subscription WHERE consumer = $1 ORDER BY type",
+      [consumer],
+    );
+    return rows.map(({ type }) => type);
+  };
+  const untilSubscribed = (consumer: string, types: readonly string[]): Promise<unknown> =>
+    waitFor(async () => (await subscribedTypes(consumer)).join() === types.join(), {
+      description: `the consumer to be subscribed to ${types.join(" and ")}`,
+    });
+  const ALL = ["user-created_v1", "user-deleted_v1", "user-updated_v1"] as const;
+
+  /** An instance that begins with what comes from now on. */
+  async function start(
+    settings: Parameters<EventConsumers["instance"]>[0],
+    instance?: string,
+  ): Promise<Instance> {
+    const started = await events.instance({ startFrom: "now", ...settings }, instance);
+    await waitFor(async () => (await subscribedTypes(settings.name)).length > 0, {
+      description: "the consumer to be registered",
+    });
+    return started;
+  }
+
+  test("counts no attempt in which a service was away, and handles the event when it is back", async () => {
+    const name = newName();
+    const instance = await start({
+      name,
+      maxDeliver: 1,
+      handler: ({ event, call }) => call("users.delete", { id: event.subject }),
+    });
+    const appended = await events.append(newSubjects(2));
+    await waitFor(async () => (await instance.metric("events_consumer_outages_total")) >= 4, {
+      description: "each event to have met the outage twice",
+    });
+    instance.broker.createService({ name: "users", actions: { delete: () => undefined } });
+
+    const effects = await events.untilEffects(name, 2);
+
+    expect(eventsOf(effects).toSorted()).toEqual(appended.map(({ id }) => id).toSorted());
+    expect(await instance.metric("events_consumer_failures_total")).toBe(0);
+    expect(await events.sql("SELECT FROM events.dead_letter WHERE consumer = $1", [name])).toEqual([]);
+  });
+
+  test("counts the failures before and after an outage, but not the outage", async () => {
+    const name = newName();
+    const errors = [new Error("first"), Object.assign(new Error("away"), { retryable: true })];
+    await start({
+      name,
+      maxDeliver: 2,
+      handler: () => Promise.reject(errors.shift() ?? new Error("last")),
+    });
+    await events.append(newSubjects(1));
+
+    const find = () =>
+      events.sql("SELECT attempts, error_message FROM events.dead_letter WHERE consumer = $1", [name]);
+    await waitFor(async () => (await find()).length > 0, { description: "a dead letter" });
+    expect(await find()).toEqual([{ attempts: 2, error_message: "last" }]);
+  });
+
+  test("tries events that have failed together again together", async () => {
+    const name = newName();
+    const subjects = newSubjects(4);
+    const failed = new Set<string>();
+    const entered = new Set<string>();
+    const allEntered = Promise.withResolvers<void>();
+    const instance = await start({
+      name,
+      concurrency: subjects.length,
+      async handler({ event }: TestDelivery) {
+        if (!failed.has(event.subject)) {
+          failed.add(event.subject);
+          throw new Error("not yet");
+        }
+        entered.add(event.subject);
+        if (entered.size === subjects.length) allEntered.resolve();
+        await allEntered.promise;
+      },
+    });
+
+    await events.append(subjects);
+
+    // One at a time, the first would wait for the others for ever.
+    await events.untilEffects(name, subjects.length);
+    expect(await instance.metric("events_consumer_failures_total")).toBe(subjects.length);
+  });
+
+  test("replays a dead letter only while no other event of its resource is handled", async () => {
+    const name = newName();
+    const [subject = ""] = newSubjects(1);
+    const gate = new AbortController();
+    let attempts = 0;
+    let running = 0;
+    let mostRunning = 0;
+    const { broker } = await start({
+      name,
+      maxDeliver: 1,
+      timeout: 20_000,
+      async handler({ event, transaction }) {
+        attempts += 1;
+        if (attempts === 1) throw new Error("not now");
+        running += 1;
+        mostRunning = Math.max(mostRunning, running);
+        const isHeld = event.type === "user-deleted_v1";
+        // The database would end a transaction that does nothing for long.
+        if (isHeld)
+          while (!gate.signal.aborted) await transaction.query({ text: "SELECT pg_sleep(0.1)" }, []);
+        running -= 1;
+      },
+    });
+    const [dead] = await events.append([subject]);
+    const [held] = await events.append([subject], "user-deleted_v1");
+    await waitFor(() => running === 1, { description: "the second event to be held" });
+
+    const [letter] = await events.sql<{ at: Date }>(
+      `UPDATE events.dead_letter SET replay_requested_at = now() WHERE consumer = $1
+       RETURNING last_failed_at AS at`,
+      [name],
+    );
+    await broker.broadcastLocal("dead-letter-replay-requested", {});
+    await waitFor(
+      async () => {
+        const [now] = await events.sql<{ at: Date }>(
+          `SELECT last_failed_at AS at FROM events.dead_letter
+           WHERE consumer = $1 AND replay_requested_at IS NOT NULL`,
+          [name],
+        );
+        return now !== undefined && now.at > (letter?.at ?? now.at);
+      },
+      { description: "the replay to be tried and given back", timeoutMs: 15_000 },
+    );
+    gate.abort();
+
+    expect(eventsOf(await events.untilEffects(name, 2))).toEqual([held?.id, dead?.id]);
+    expect(mostRunning).toBe(1);
+    expect(await events.sql("SELECT attempts FROM events.dead_letter WHERE consumer = $1", [name])).toEqual([
+      { attempts: 2 },
+    ]);
+  });
+
+  test("keeps the types that newer instances handle when an older one starts again", async () => {
+    const name = newName();
+    const [subject = ""] = newSubjects(1);
+    await start({ name, events: ALL }, "newer");
+    await untilSubscribed(name, ALL);
+
+    const older = await start({ name, events: ["user-created_v1"] }, "older");
+    await older.stop();
+    await start({ name, events: ["user-created_v1"] }, "older");
+    const [deleted] = await events.append([subject], "user-deleted_v1");
+    const [created] = await events.append([subject], "user-created_v1");
+
+    const effects = await events.untilEffects(name, 2);
+    expect(eventsOf(effects)).toEqual([deleted?.id, created?.id]);
+    expect(await subscribedTypes(name)).toEqual(ALL);
+  });
+
+  test("forgets a type that none of its instances has handled for a while", async () => {
+    const name = newName();
+    const [subject = ""] = newSubjects(1);
+    const wider = await start({ name, events: ALL }, "wider");
+    await untilSubscribed(name, ALL);
+    await wider.stop();
+    await events.sql(
+      "UPDATE events.subscription SET seen_at = now() - interval '2 minutes' WHERE consumer = $1",
+      [name],
+    );
+    await start({ name, events: ["user-created_v1"] }, "narrower");
+    await untilSubscribed(name, ["user-created_v1"]);
+
+    await events.append([subject], "user-deleted_v1");
+    const [created] = await events.append([subject], "user-created_v1");
+
+    expect(eventsOf(await events.untilEffects(name, 1))).toEqual([created?.id]);
+  });
+});
