@@ -139,6 +139,9 @@ const schema = z.object({
     .describe(
       "How long events are kept in the log and in the stream. Unpublished ones are kept until they are.",
     ),
+  DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3650)
+    .prefault("90")
+    .describe("How long after its last attempt an event is kept that a durable consumer could not handle."),
   EVENTS_STREAM_REPLICAS: wholeNumber(1, 5)
     .prefault("1")
     .describe("Servers of a NATS cluster that keep the stream of events: 1, 3 or 5."),

@@ -10,11 +10,9 @@ import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
 import { derivedKey } from "../lib/derived-key.ts";
 import { actorOf, type PrincipalMeta } from "../lib/principal.ts";
-import { createSweep } from "../lib/sweep.ts";
-import { createRelayWakeup } from "./unit-of-work.wakeup.ts";
+import { relayWakeupOf } from "./unit-of-work.wakeup.ts";
 import {
   claim,
-  deleteExpiredResults,
   findOutcome,
   forget,
   isDone,
@@ -87,16 +85,13 @@ interface WorkMeta extends PrincipalMeta {
  * the broker's retries of writes safe.
  */
 export function UnitOfWorkMixin(options: UnitOfWorkOptions): Partial<ServiceSchema> {
-  const sweep = createSweep(() => deleteExpiredResults(options.database));
   const parts = {
     ...options,
     fingerprintKey: derivedKey(options.secret, "idempotency"),
-    wakeRelay: createRelayWakeup(options.database),
+    wakeRelay: relayWakeupOf(options.database),
   };
   const inFlight = new Set<string>();
   return {
-    started: async () => sweep.start(),
-    stopped: async () => sweep.stop(),
     methods: {
       unitOfWork<Result>(
         ctx: Context<unknown, WorkMeta>,

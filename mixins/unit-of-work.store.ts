@@ -197,17 +197,3 @@ const REDACT = [
 export async function forget(transaction: DatabaseTransaction, subjects: readonly string[]): Promise<void> {
   await Promise.all([FORGET, ...REDACT].map((statement) => transaction.query(statement, [subjects])));
 }
-
-const PURGE_BATCH = 1000;
-const PURGE = {
-  text: `DELETE FROM events.idempotency WHERE ctid IN
-    (SELECT ctid FROM events.idempotency WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING 1`,
-};
-
-/** Deletes every idempotency record whose time is over. */
-export async function deleteExpiredResults(database: Database): Promise<void> {
-  let deleted: number;
-  do {
-    deleted = (await database.query(PURGE, [PURGE_BATCH])).length;
-  } while (deleted === PURGE_BATCH);
-}

@@ -15,6 +15,19 @@ export async function beginTerm(leader: Connection, nodeId: string): Promise<voi
   await leader.query(BEGIN_TERM, [nodeId]);
 }
 
+/** An event of the log on its way to the stream. */
+export type UnpublishedEvent = LoggedEvent & {
+  /** How often it was replayed; 0 when it is published for the first time. */
+  replay: number;
+};
+
+/** The next events to be published, and the state that they were found in. */
+export interface Unpublished {
+  published: number;
+  replays: number;
+  events: UnpublishedEvent[];
+}
+
 // Numbered in the order of writing, which for one subject is the order of commits. A row that was committed late, with a
 // lower position than others before it, gets the next number like any other.
 const MOVE = {
@@ -28,39 +41,45 @@ const MOVE = {
       UPDATE events.relay SET head = head + taken.count FROM (SELECT count(*) FROM taken) AS taken
       WHERE taken.count > 0
       RETURNING head, taken.count
-    ), appended AS (
+    ), log AS (
       INSERT INTO events.log
         (sequence, id, type, subject, data, actor, request_id, changed_fields, occurred_at)
       SELECT head - count + row_number() OVER (ORDER BY position),
         id, type, subject, data, actor, request_id, changed_fields, occurred_at
       FROM taken, numbered
+      RETURNING *
     )
-    SELECT head::float8, count::float8 FROM numbered`,
+    SELECT numbered.head::float8, numbered.count::float8, 0 AS replay, ${LOGGED_EVENT_COLUMNS}
+    FROM numbered LEFT JOIN log ON numbered.count <= $2 ORDER BY log.sequence`,
 };
 
-/** Rows that were moved: how many, and the number of the last. */
+/** Rows that were moved. */
 export interface Moved {
-  head: number;
+  /** How many. */
   count: number;
-}
-
-/** Moves the next rows of the outbox to the end of the log, in one transaction. Only for the leader. */
-export async function moveToLog(leader: Connection, limit: number): Promise<Moved | undefined> {
-  const [moved] = await leader.query<Moved & pg.QueryResultRow>(MOVE, [limit]);
-  return moved;
-}
-
-/** An event of the log on its way to the stream. */
-export type UnpublishedEvent = LoggedEvent & {
-  /** How often it was replayed; 0 when it is published for the first time. */
-  replay: number;
-};
-
-/** The next events to be published, and the state that they were found in. */
-export interface Unpublished {
-  published: number;
-  replays: number;
+  /** The number of the last. */
+  head: number;
+  /** The rows themselves, unless they are more than was asked for. */
   events: UnpublishedEvent[];
+}
+
+/**
+ * Moves the next rows of the outbox to the end of the log, in one transaction. Only for the leader.
+ *
+ * @param returned how many rows may be returned: more of them are no gain over reading them from the log
+ */
+export async function moveToLog(
+  leader: Connection,
+  { limit, returned }: { limit: number; returned: number },
+): Promise<Moved | undefined> {
+  const rows = await leader.query<UnpublishedEvent & { head: number; count: number }>(MOVE, [
+    limit,
+    returned,
+  ]);
+  const [first] = rows;
+  if (!first) return undefined;
+  const { count, head } = first;
+  return { count, head, events: count <= returned ? rows : [] };
 }
 
 const READ_UNPUBLISHED = {
@@ -86,19 +105,20 @@ export async function readUnpublished(connection: Connection, limit: number): Pr
 
 const ADVANCE = {
   name: "events.advance",
-  text: "UPDATE events.relay SET published = $1 WHERE published = $2 AND replays = $3",
+  text: "UPDATE events.relay SET published = $1 WHERE published = $2 AND replays = $3 RETURNING 1",
 };
 
 /**
- * Notes that everything up to `published` is confirmed; not when a replay has set the relay back meanwhile. Only for
- * the leader.
+ * Notes that everything up to `published` is confirmed. Only for the leader.
+ *
+ * @returns false when a replay has set the relay back meanwhile; then nothing is noted
  */
 export async function advancePublished(
   leader: Connection,
-  from: Unpublished,
+  from: Omit<Unpublished, "events">,
   published: number,
-): Promise<void> {
-  await leader.query(ADVANCE, [published, from.published, from.replays]);
+): Promise<boolean> {
+  return (await leader.query(ADVANCE, [published, from.published, from.replays])).length > 0;
 }
 
 const REPLAY = {
@@ -115,33 +135,6 @@ const REPLAY = {
 export async function replay(connection: Connection, from: number): Promise<Replay | null> {
   const [range] = await connection.query<{ from: number; to: number }>(REPLAY, [from]);
   return range ? { from: range.from, to: range.to } : null;
-}
-
-// One bound, so that only the rows to be deleted are looked at.
-const DELETE_OLD = {
-  text: `
-    WITH oldest AS (SELECT sequence, occurred_at FROM events.log ORDER BY sequence LIMIT $1),
-    too_old AS (
-      SELECT least(max(sequence),
-        min(sequence) FILTER (WHERE occurred_at > now() - make_interval(days => $3)) - 1) AS last
-      FROM oldest
-    )
-    DELETE FROM events.log WHERE sequence <= (
-      SELECT least(too_old.last, CASE WHEN $2 THEN relay.published ELSE relay.head END) FROM too_old, events.relay
-    ) RETURNING 1`,
-};
-
-/**
- * Deletes up to `limit` events from the start of the log, so that it never has a gap: those older than `days`, up to the
- * first that is not and, where events are published, up to the first that is not published.
- *
- * @returns how many were deleted
- */
-export async function deleteOldEvents(
-  connection: Connection,
-  { limit, days, isPublished }: { limit: number; days: number; isPublished: boolean },
-): Promise<number> {
-  return (await connection.query(DELETE_OLD, [limit, isPublished, days])).length;
 }
 
 const READ_STATUS = {

@@ -2,7 +2,9 @@ import type { Context, Service, ServiceBroker } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import { natsConnectionOf } from "../../broker/nats-link.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
+import type { Config } from "../../lib/config.ts";
 import { broadcast, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import { atMostEvery } from "../../lib/waiting.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { deadLetterActions } from "./dead-letters.ts";
 import { EventStream } from "./event-stream.ts";
@@ -11,11 +13,18 @@ import { readEventPage } from "./event-page.ts";
 import { watchRelay } from "./events.metrics.ts";
 import { readStatus, replay } from "./events.repository.ts";
 import { Relay } from "./relay.ts";
+import {
+  expiredResults,
+  handledEvents,
+  oldDeadLetters,
+  oldEvents,
+  type Deletion,
+} from "./retention.repository.ts";
 
 /*
  * Owns the schema `events`: the outbox, which units of work of every service write, and the log. Its relay moves events
  * from one to the other and publishes them: each at least once, those about one resource in order. After each step it
- * broadcasts `events-appended`.
+ * broadcasts `events-appended`. Also deletes what is too old in the schema.
  */
 
 interface Variables {
@@ -72,9 +81,11 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
         log: node.log,
         nodeId: config.NODE_ID,
         pollIntervalMs: config.EVENTS_POLL_INTERVAL_MS,
-        retentionDays: config.EVENT_LOG_RETENTION_DAYS,
+        deletions: deletionsOf(config),
         stream: this.stream,
-        onAppended: (sequence) => announce(this.broker, sequence),
+        onAppended: atMostEvery(config.NATS_URL ? ANNOUNCE_INTERVAL_MS : 0, (sequence: number) =>
+          announce(this.broker, sequence),
+        ),
       });
       if (node.metrics) watchRelay(node.metrics.registry, this.relay, () => readStatus(database));
     },
@@ -89,6 +100,16 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
   };
 }
 
+function deletionsOf({ EVENT_LOG_RETENTION_DAYS, DEAD_LETTER_RETENTION_DAYS, NATS_URL }: Config): Deletion[] {
+  return [
+    oldEvents({ days: EVENT_LOG_RETENTION_DAYS, isPublished: NATS_URL !== undefined }),
+    // After the events, as it goes by what is left of them.
+    handledEvents,
+    oldDeadLetters(DEAD_LETTER_RETENTION_DAYS),
+    expiredResults,
+  ];
+}
+
 function createStream({ config, monitors }: Node, broker: ServiceBroker): EventStream {
   return new EventStream({
     connection: () => natsConnectionOf(broker),
@@ -97,6 +118,9 @@ function createStream({ config, monitors }: Node, broker: ServiceBroker): EventS
     retentionDays: config.EVENT_LOG_RETENTION_DAYS,
   });
 }
+
+/** At a high rate of events, a message for each to every node would cost more than it is worth. */
+const ANNOUNCE_INTERVAL_MS = 50;
 
 /** A hint only: who misses it looks by himself after a while. */
 function announce(broker: ServiceBroker, sequence: number): void {

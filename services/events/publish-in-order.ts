@@ -27,6 +27,38 @@ interface PublishOptions {
   mayPublish: () => boolean;
 }
 
+/** Where the stream's answers to what a connection publishes arrive: one subscription for as long as it is open. */
+class AnswerBox {
+  readonly #prefix = createInbox();
+  readonly #readers = new Map<string, (error: Error | null, answer: Msg, index: number) => void>();
+  #batches = 0;
+
+  constructor(connection: NatsConnection) {
+    connection.subscribe(`${this.#prefix}.*.*`, {
+      callback: (error, answer) => {
+        const [batch = "", index] = answer.subject.slice(this.#prefix.length + 1).split(".");
+        // An answer that comes too late has no reader any more.
+        this.#readers.get(batch)?.(error, answer, Number(index));
+      },
+    });
+  }
+
+  /** @returns what to put before the index of each message */
+  open(read: (error: Error | null, answer: Msg, index: number) => void): { address: string; close(): void } {
+    const batch = String((this.#batches += 1));
+    this.#readers.set(batch, read);
+    return { address: `${this.#prefix}.${batch}`, close: () => void this.#readers.delete(batch) };
+  }
+}
+
+const answerBoxes = new WeakMap<NatsConnection, AnswerBox>();
+
+function answerBoxOf(connection: NatsConnection): AnswerBox {
+  const box = answerBoxes.get(connection) ?? new AnswerBox(connection);
+  answerBoxes.set(connection, box);
+  return box;
+}
+
 /**
  * Publishes messages to JetStream. A message is sent when the one before it, of its key, is confirmed; messages of
  * different keys are under way together. After an error nothing more is sent. The client's own `publish` would make a
@@ -37,6 +69,7 @@ export async function publishInOrder(
   messages: readonly OutgoingMessage[],
   options: PublishOptions,
 ): Promise<PublishResult> {
+  if (messages.length === 0) return { confirmed: 0 };
   const batch = new Batch(connection, messages, options);
   try {
     return await batch.run();
@@ -49,8 +82,7 @@ class Batch {
   readonly #connection: NatsConnection;
   readonly #messages: readonly OutgoingMessage[];
   readonly #mayPublish: () => boolean;
-  readonly #inbox = createInbox();
-  readonly #subscription: { unsubscribe(): void };
+  readonly #answers: ReturnType<AnswerBox["open"]>;
   readonly #isConfirmed: boolean[];
   /** Index of the message that follows in the order of the same key. */
   readonly #next = new Map<number, number>();
@@ -76,9 +108,7 @@ class Batch {
       else this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
     };
     this.#timer = setTimeout(expire, timeoutMs);
-    this.#subscription = connection.subscribe(`${this.#inbox}.*`, {
-      callback: (error, answer) => this.#receive(error, answer),
-    });
+    this.#answers = answerBoxOf(connection).open((...answer) => this.#receive(...answer));
   }
 
   async run(): Promise<PublishResult> {
@@ -89,7 +119,6 @@ class Batch {
       if (before === undefined) this.#send(index);
       else this.#next.set(before, index);
     }
-    if (this.#remaining === 0) this.#ended.resolve(undefined);
     const error = await this.#ended.promise;
     const firstUnconfirmed = this.#isConfirmed.indexOf(false);
     const confirmed = firstUnconfirmed === -1 ? this.#messages.length : firstUnconfirmed;
@@ -98,7 +127,7 @@ class Batch {
 
   close(): void {
     clearTimeout(this.#timer);
-    this.#subscription.unsubscribe();
+    this.#answers.close();
   }
 
   #send(index: number): void {
@@ -112,7 +141,7 @@ class Batch {
     withId.set("Nats-Msg-Id", message.id);
     try {
       this.#connection.publish(message.subject, message.payload, {
-        reply: `${this.#inbox}.${index}`,
+        reply: `${this.#answers.address}.${index}`,
         headers: withId,
       });
     } catch (error) {
@@ -120,14 +149,13 @@ class Batch {
     }
   }
 
-  #receive(error: Error | null, answer: Msg): void {
+  #receive(error: Error | null, answer: Msg, index: number): void {
     const acknowledged = error ? { problem: error } : readAcknowledgement(answer);
     if ("problem" in acknowledged) {
       this.#ended.resolve(acknowledged.problem);
       return;
     }
     this.#timer.refresh();
-    const index = Number(answer.subject.slice(this.#inbox.length + 1));
     if (this.#messages[index]?.afterwards) void this.#finish(index, acknowledged.position);
     else this.#confirm(index);
   }

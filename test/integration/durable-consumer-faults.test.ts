@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 
 import { loadConfig } from "../../lib/config.ts";
 import { Database } from "../../lib/database.ts";
-import { purgeInbox } from "../../mixins/durable-consumer.store.ts";
+import { handledEvents } from "../../services/events/retention.repository.ts";
+import { exhaust } from "../../services/events/retention.ts";
 import { EventConsumers, type Appended, type Instance } from "../support/event-consumers.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 
@@ -75,7 +76,7 @@ test("the inbox is kept for what the log still has, and no longer", async () => 
   const config = loadConfig({ SERVICES: "none" });
   const database = new Database({ ...config, DATABASE_URL: events.databaseUrl }, silentLogger);
   try {
-    await purgeInbox(database, name);
+    await exhaust(handledEvents, database);
   } finally {
     await database.close();
   }

@@ -123,6 +123,39 @@ describe("retention", () => {
   });
 });
 
+test("what is too old in the other tables of the schema is deleted too, and nothing else", async () => {
+  const deadLetter = (consumer: string, since: string, requested: string) =>
+    nodes.sql(
+      `INSERT INTO events.dead_letter (consumer, event_id, sequence, type, subject, event, error_type, error_message,
+         attempts, first_failed_at, last_failed_at, replay_requested_at)
+       VALUES ($1, gen_random_uuid(), 1, 'user-updated_v1', gen_random_uuid(), '{}', '', '', 1, now(),
+         now() - $2::interval, ${requested})`,
+      [consumer, since],
+    );
+  const result = (key: string, expiry: string) =>
+    nodes.sql(
+      `INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
+       VALUES ('user:1', 'users.create', $1, '', '{}', gen_random_uuid(), now() + $2::interval)`,
+      [key, expiry],
+    );
+  await deadLetter("old", "8 days", "NULL");
+  await deadLetter("old-but-wanted", "8 days", "now()");
+  await deadLetter("young", "6 days", "NULL");
+  await result("expired", "-1 second");
+  await result("valid", "1 hour");
+
+  await nodes.start({ SERVICES: "events", DEAD_LETTER_RETENTION_DAYS: "7", ...WITHOUT_NATS });
+
+  const left = async (): Promise<string[]> => {
+    const rows = await nodes.sql<{ name: string }>(
+      "SELECT consumer AS name FROM events.dead_letter UNION ALL SELECT key FROM events.idempotency ORDER BY name",
+    );
+    return rows.map(({ name }) => name);
+  };
+  await waitFor(async () => (await left()).length === 3, { description: "the old rows to be gone" });
+  expect(await left()).toEqual(["old-but-wanted", "valid", "young"]);
+});
+
 describe("the stream", () => {
   test("is kept as long as the log, also after the setting has changed", async () => {
     const maxAgeDays = async (): Promise<number> => {

@@ -6,7 +6,8 @@ import type { ServiceBroker } from "moleculer";
 import { loadConfig } from "../../lib/config.ts";
 import { call } from "../../lib/contracts.ts";
 import { Database } from "../../lib/database.ts";
-import { deleteExpiredResults } from "../../mixins/unit-of-work.store.ts";
+import { expiredResults } from "../../services/events/retention.repository.ts";
+import { exhaust } from "../../services/events/retention.ts";
 import { refuseEventsOf, storedEvents } from "../support/stored-rows.ts";
 import { ask, asService, withKey } from "../support/requests.ts";
 import { newUser } from "../support/rest-client.ts";
@@ -159,7 +160,7 @@ describe("an idempotency key", () => {
     const config = loadConfig({ DATABASE_URL: nodes.databaseUrl });
     const database = new Database({ ...config, DATABASE_URL: nodes.databaseUrl }, silentLogger);
 
-    await deleteExpiredResults(database);
+    await exhaust(expiredResults, database);
     await database.close();
 
     expect(await nodes.sql("SELECT FROM events.idempotency WHERE key LIKE 'old-%'")).toEqual([]);
