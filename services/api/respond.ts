@@ -7,6 +7,9 @@ import { negotiateProblem, toXml, type Format } from "./representation.ts";
 /** Seconds after which a client may try again when something is away: about as long as a hand-over takes. */
 const RETRY_AFTER_SECONDS = 2;
 
+/** For so long a client that is refused in the middle of its body may go on sending it in vain. */
+const LINGER_MS = 2000;
+
 /** Sends `value`, which may be JSON already if that is the format, as the body in the format that the client wants. */
 export function sendBody(
   response: ServerResponse,
@@ -56,9 +59,8 @@ export function sendProblem(
   response.setHeader("Cache-Control", "no-store");
   if (problem.status === 401 && !response.hasHeader("WWW-Authenticate")) challenge(response);
   if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
-  // What is left of an unread body would be taken for the next request.
-  if (!request.complete) response.setHeader("Connection", "close");
-  finish(response, problem.status, body);
+  if (request.complete) finish(response, problem.status, body);
+  else finishEarly(request, response, problem.status, body);
 }
 
 /** Says how to authenticate (RFC 9110, 11.6.1) and, in the terms of RFC 6750, what was wrong. */
@@ -79,4 +81,24 @@ function finish(response: ServerResponse, status: number, body: string | Buffer)
   response.statusCode = status;
   response.setHeader("Content-Length", Buffer.byteLength(body));
   response.end(body);
+}
+
+/**
+ * Answers a request that is still arriving, and closes its connection: what is left of its body would be taken for the
+ * next request. Not at once, as bytes for a connection that is closed reset it, and the client may lose the answer with
+ * it (RFC 9112, 9.6): for a moment they are taken and thrown away.
+ */
+function finishEarly(request: IncomingMessage, response: ServerResponse, status: number, body: string): void {
+  response.statusCode = status;
+  response.setHeader("Content-Length", Buffer.byteLength(body));
+  response.setHeader("Connection", "close");
+  // The whole answer, as its length says.
+  response.write(body);
+  const end = () => {
+    clearTimeout(timer);
+    response.end();
+  };
+  const timer = setTimeout(end, LINGER_MS);
+  request.once("end", end).once("close", end);
+  request.resume();
 }
