@@ -1,5 +1,8 @@
 import type { FileBytes } from "./file-bytes.ts";
 
+/** Most pixels of an image. */
+export const MAX_PIXELS = 50_000_000;
+
 /** What the first bytes of an image say, before anything of it is decoded. */
 export interface ImageHeader {
   /** As stored: not turned upright. */

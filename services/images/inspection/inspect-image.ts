@@ -2,14 +2,12 @@ import type { SourceFormat } from "../image-processor.ts";
 import { readAvifHeader } from "./avif-header.ts";
 import { FileBytes } from "./file-bytes.ts";
 import { readGifHeader } from "./gif-header.ts";
-import type { HeaderReader, ImageHeader } from "./image-header.ts";
+import { MAX_PIXELS, type HeaderReader, type ImageHeader } from "./image-header.ts";
 import { damaged, sideTooLong, tooManyPixels, unsupportedType } from "./image-refusals.ts";
 import { readJpegHeader } from "./jpeg-header.ts";
 import { readPngHeader } from "./png-header.ts";
 import { readWebpHeader } from "./webp-header.ts";
 
-/** Most pixels of an image. */
-export const MAX_PIXELS = 50_000_000;
 /** Only a PNG could have a longer side. */
 const MAX_SIDE_PIXELS = 65_535;
 

@@ -4,7 +4,7 @@ import { rgbaToThumbHash } from "thumbhash";
 import type { ImagePreset } from "../../../lib/image-settings.ts";
 import type { MediaFormat } from "../../../lib/media-path.ts";
 import type { PresetFile, ProcessedImage, SourceFormat } from "../image-processor.ts";
-import { MAX_PIXELS } from "../inspection/inspect-image.ts";
+import { MAX_PIXELS } from "../inspection/image-header.ts";
 import { dominantColor } from "./dominant-color.ts";
 import { masterSize, presetSize, type Size } from "./preset-sizes.ts";
 
