@@ -181,19 +181,6 @@ describe("the workers of an image processor", () => {
     expect(processor.usage()).toMatchObject({ running: 0, workersLost: 1 });
   });
 
-  it("that could not even begin are no fault of the image", async () => {
-    start();
-    const failure = process();
-    failure.catch(() => undefined);
-    for (let attempt = 1; attempt <= 2; attempt += 1) {
-      const pid = await firstWorker();
-      global.process.kill(pid, "SIGKILL");
-      await waitFor(() => stillRunning([pid]).length === 0, { description: "it to die", intervalMs: 1 });
-    }
-    await expect(failure).rejects.toThrow("could not be made");
-    expect(processor.usage()).toMatchObject({ workersLost: 2, outcomes: { failed: 1, refused: 0 } });
-  });
-
   it("do not blame an image for files that cannot be written", async () => {
     start();
     const failure = processor.process(small, join(temporaryDir("presets"), "missing"));
