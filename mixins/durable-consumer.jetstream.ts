@@ -1,5 +1,6 @@
 import type { Consumer, ConsumerMessages, JsMsg, NatsConnection } from "nats";
 import type { Logger } from "pino";
+import { Awaited } from "../lib/awaited.ts";
 import type { CloudEvent } from "../lib/cloud-event.ts";
 import { retry } from "../lib/waiting.ts";
 import { countWaiting, ensureConsumer, HEARTBEAT_MS, PULL_MS } from "./durable-consumer.pull.ts";
@@ -30,6 +31,7 @@ const RETRY_MS = 500;
  */
 export class JetStreamSource implements EventSource {
   readonly #options: JetStreamSourceOptions;
+  readonly #stream: Awaited;
   readonly #underWay = new Map<JsMsg, Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #pulls = new Set<ConsumerMessages>();
@@ -40,6 +42,11 @@ export class JetStreamSource implements EventSource {
 
   constructor(options: JetStreamSourceOptions) {
     this.#options = options;
+    this.#stream = new Awaited(options.log.child({ consumer: options.consumer }), {
+      waiting: "waiting for the relay to make the stream of events",
+      missing: "the stream of events cannot be read",
+      back: "the stream of events can be read again",
+    });
   }
 
   start(handle: (notice: Notice) => Promise<Verdict>): void {
@@ -75,19 +82,14 @@ export class JetStreamSource implements EventSource {
   }
 
   async #follow(type: string): Promise<void> {
-    const { consumer: name, log } = this.#options;
     const { signal } = this.#stopping;
-    let lastReason = "";
     const attempt = async (): Promise<void> => {
-      const consumer = await ensureConsumer(this.#connect(), name, type);
-      lastReason = "";
+      const consumer = await ensureConsumer(this.#connect(), this.#options.consumer, type);
+      this.#stream.there();
       while (await this.#hasRoom()) await this.#pull(type, consumer);
     };
     const onError = (error: Error): void => {
-      // Once, not every time that it is tried again.
-      if (error.message !== lastReason)
-        log.warn({ err: error, consumer: name, type }, "the stream of events cannot be read");
-      lastReason = error.message;
+      if (!signal.aborted) this.#stream.missing(error);
     };
     await retry(attempt, { waitMs: RETRY_MS, until: signal, onError });
   }

@@ -14,7 +14,7 @@ export interface AccessLogParts {
 
 /**
  * Makes a function that writes one line for a request when it is done, 5xx as errors, the others at info level, and
- * counts it in the metrics.
+ * counts it in the metrics. That the node is not ready is no error of a probe that asks.
  */
 export function accessLog({ log, metrics }: AccessLogParts) {
   return function logWhenDone(request: GatewayRequest, response: ServerResponse): void {
@@ -24,18 +24,20 @@ export function accessLog({ log, metrics }: AccessLogParts) {
       // Without an answer, Node has 200 there.
       const status = response.headersSent ? response.statusCode : CLIENT_CLOSED_REQUEST;
       metrics?.observeHttp({ method: request.method ?? "", route: request.route, status }, durationMs / 1000);
-      const level = status >= 500 ? "error" : "info";
+      const path = pathOf(request);
+      const hasFailed = status >= 500 && !path.startsWith("/health");
+      const level = hasFailed ? "error" : "info";
       if (!log.isLevelEnabled(level)) return;
       const line = {
         requestId: request.id,
         method: request.method,
-        path: pathOf(request),
+        path,
         status,
         durationMs: Math.round(durationMs * 10) / 10,
         // The client left before it had the whole answer.
         ...(!response.writableFinished && { aborted: true }),
       };
-      log[level](line, status >= 500 ? "request failed" : "request");
+      log[level](line, hasFailed ? "request failed" : "request");
     });
   };
 }

@@ -1,6 +1,7 @@
 import type { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
+import { Awaited } from "../../lib/awaited.ts";
 import { call } from "../../lib/contracts.ts";
 import { ACCESS_TOKEN_TTL_SECONDS } from "../auth/auth.contract.ts";
 
@@ -24,16 +25,21 @@ interface WatchParts {
  */
 export class SessionWatch {
   readonly #parts: WatchParts;
+  readonly #awaited: Awaited;
   /** When to forget each; in the order of that. */
   readonly #ended = new Map<string, number>();
   #since: string | undefined;
   #asking: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #isLost = false;
   #isStopped = false;
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
+    this.#awaited = new Awaited(parts.log, {
+      waiting: "waiting for the auth service",
+      missing: "ended sessions are not known",
+      back: "ended sessions are known again",
+    });
   }
 
   /** Whether what had ended before this was started is known. */
@@ -57,12 +63,9 @@ export class SessionWatch {
   async start(): Promise<void> {
     try {
       await this.#ask();
-      if (this.#isLost) this.#parts.log.info("ended sessions are known again");
-      this.#isLost = false;
+      this.#awaited.there();
     } catch (error) {
-      if (!this.#isLost && !this.#isStopped)
-        this.#parts.log.warn({ err: error }, "ended sessions are not known");
-      this.#isLost = true;
+      if (!this.#isStopped) this.#awaited.missing(error);
     }
     if (this.#isStopped) return;
     this.#timer = setTimeout(() => void this.start(), INTERVAL_MS);

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { ServiceBroker } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
-import { hasType } from "../../broker/errors.ts";
+import { appError, hasType } from "../../broker/errors.ts";
+import { Awaited } from "../../lib/awaited.ts";
 import { call } from "../../lib/contracts.ts";
 import type { CredentialsRepository } from "./credentials.repository.ts";
 import type { PasswordHasher } from "./password-hasher.ts";
@@ -30,6 +31,7 @@ interface FirstAdminParts {
  */
 export class FirstAdmin {
   readonly #parts: FirstAdminParts;
+  readonly #awaited: Awaited;
   /** The same in every attempt: when the first one fails, its password has been shown already. */
   #generated: Login | undefined;
   #isTaken = false;
@@ -38,6 +40,11 @@ export class FirstAdmin {
 
   constructor(parts: FirstAdminParts) {
     this.#parts = parts;
+    this.#awaited = new Awaited(parts.node.log, {
+      waiting: "waiting for the users service, to make the first admin",
+      missing: "the first admin could not be made yet",
+      back: "the first admin is there",
+    });
   }
 
   /** Settles when the admin is there, or at once when the users service is on another node, which may start later. */
@@ -60,13 +67,13 @@ export class FirstAdmin {
   }
 
   async #attempt(): Promise<void> {
-    const { log } = this.#parts.node;
     try {
       const wanted = await this.#wanted();
       if (wanted) await this.#ensure(wanted);
+      this.#awaited.there();
     } catch (error) {
       if (this.#isStopped) return;
-      log.warn({ err: error }, "the first admin could not be made yet");
+      this.#awaited.missing(error);
       this.#timer = setTimeout(() => void this.#attempt(), RETRY_MS);
     }
   }
@@ -101,8 +108,11 @@ export class FirstAdmin {
   }
 
   async #find(email: string) {
+    const { broker } = this.#parts;
+    // Looked up first: the broker logs every call of an action that is nowhere.
+    if (!broker.registry.actions.isAvailable("users.getByEmail")) throw appError("SERVICE_UNAVAILABLE");
     try {
-      return await call(this.#parts.broker, "users.getByEmail", { email });
+      return await call(broker, "users.getByEmail", { email });
     } catch (error) {
       if (hasType(error, "USER_NOT_FOUND")) return undefined;
       throw error;

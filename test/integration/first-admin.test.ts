@@ -44,8 +44,9 @@ describe("the first admin", () => {
   });
 
   test("is made once by nodes that start at the same time, before there are users", async () => {
+    const { log, entries } = capturingLogger();
     const [a] = await Promise.all([
-      nodes.start({ SERVICES: "auth", ...SETTINGS }),
+      nodes.start({ SERVICES: "auth", ...SETTINGS }, log),
       nodes.start({ SERVICES: "auth", ...SETTINGS }),
       nodes.start({ SERVICES: "auth", ...SETTINGS }),
     ]);
@@ -53,6 +54,10 @@ describe("the first admin", () => {
 
     await untilAdmin(a.broker);
     expect(await admins()).toHaveLength(1);
+    const said = (words: string) => entries.filter(({ msg }) => msg.includes(words)).length;
+    expect(said("waiting for the users service")).toBe(1);
+    expect(said("waiting for the relay")).toBe(1);
+    expect(said("is not registered")).toBe(0);
   });
 
   test("keeps the password that it has", async () => {

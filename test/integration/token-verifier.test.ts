@@ -19,6 +19,8 @@ import { portOf } from "../support/test-gateway.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
+/** Level in the log. */
+const INFO = 30;
 const INVALID = { type: "INVALID_TOKEN", code: 401, retryable: false };
 
 let nodes: TestNodes;
@@ -141,7 +143,7 @@ test("without the auth service nothing is accepted or refused before ended sessi
     await expect(verifier.verifyToken(tokens.accessToken)).rejects.toMatchObject({
       type: "SERVICE_UNAVAILABLE",
     });
-    expect(entries.filter(({ msg }) => msg === "ended sessions are not known")).toHaveLength(1);
+    expect(entries.filter(({ msg }) => msg === "waiting for the auth service")).toHaveLength(1);
     await own.start({ SERVICES: "auth" });
     await waitFor(() => verifier.verifyToken(tokens.accessToken), { description: "auth to be there" });
     verifier.stop();
@@ -155,10 +157,16 @@ test("a gateway is not ready before it has heard of the auth service, and stays 
   let client: RestClient | undefined;
   try {
     await own.start({ SERVICES: "users" });
-    const gateway = await own.start({ SERVICES: "api" });
+    const { log, entries } = capturingLogger();
+    const gateway = await own.start({ SERVICES: "api" }, log);
     client = new RestClient(`http://127.0.0.1:${portOf(gateway.broker)}`);
     const status = async () => (await client?.get("/health/ready"))?.status;
     expect(await status()).toBe(503);
+    const logged = await waitFor(() => entries.find((entry) => entry["status"] === 503), {
+      description: "the request to be logged",
+    });
+    // No error of the probe's.
+    expect(logged).toMatchObject({ level: INFO, msg: "request" });
 
     const authNode = await own.start({ SERVICES: "auth" });
     await waitFor(async () => (await status()) === 200, { description: "the gateway to be ready" });
