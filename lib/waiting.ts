@@ -35,14 +35,23 @@ export function inTime<T>(promise: Promise<T>, ms: number): Promise<T | undefine
   return within(ms, promise, () => undefined);
 }
 
+const LATE = Symbol("late");
+
 /** What the promise gives; when that takes longer than `ms`, what `onLate` gives or throws. */
-export function within<T, Late>(ms: number, promise: Promise<T>, onLate: () => Late): Promise<T | Late> {
-  return new Promise((resolve, reject) => {
-    const expire = (): void => resolve((async () => onLate())());
-    // After the sockets were read once more: on a busy event loop the answer may have been there in time.
-    const timer = setTimeout(() => setImmediate(expire), ms);
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+export async function within<T, Late>(
+  ms: number,
+  promise: Promise<T>,
+  onLate: () => Late,
+): Promise<T | Late> {
+  const { promise: expired, resolve } = Promise.withResolvers<typeof LATE>();
+  // After the sockets were read once more: on a busy event loop the answer may have been there in time.
+  const timer = setTimeout(() => setImmediate(resolve, LATE), ms);
+  try {
+    const first = await Promise.race([promise, expired]);
+    return first === LATE ? onLate() : first;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 interface RetryOptions {

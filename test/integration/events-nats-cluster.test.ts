@@ -32,7 +32,7 @@ async function findStreamLeader(): Promise<TestNats | undefined> {
     const manager = await connection.jetstreamManager({ checkAPI: false });
     const { cluster } = await manager.streams.info("EVENTS");
     if (cluster?.replicas?.length !== 2 || cluster.replicas.some(({ current }) => !current)) return undefined;
-    return servers[Number(cluster.leader.slice("nats-".length)) - 1];
+    return servers[Number(cluster.leader?.slice("nats-".length)) - 1];
   } finally {
     await connection.close();
   }

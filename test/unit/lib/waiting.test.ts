@@ -66,6 +66,19 @@ describe("what is waited for within a time", () => {
   });
 });
 
+test("an answer that was there when a busy process came to look is in time", async () => {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let wasLate = false;
+  const answer = within(1, promise, () => (wasLate = true));
+  setImmediate(resolve, "answer");
+  const busyUntil = performance.now() + 5;
+  while (performance.now() < busyUntil);
+  await expect(answer).resolves.toBe("answer");
+  // The time is over in the same turn of the event loop.
+  await pause(5, never);
+  expect(wasLate).toBe(false);
+});
+
 describe("a retry", () => {
   test("goes on until it succeeds", async () => {
     const errors: string[] = [];
