@@ -59,7 +59,8 @@ const READING = `## What a reader can rely on
   long as \`EVENT_LOG_RETENTION_DAYS\` says.
 - **Erased data.** When a user is erased, the events about it that were before lose all members of their \`data\` but
   \`id\` and \`version\` in the log, and are deleted from the stream. Who reads them later sees that they were, and then the
-  event of the erasure.
+  event of the erasure. The same goes for the events about its images, also of deleted ones. The events about an image that
+  is deleted are deleted from the stream; in the log they keep their data.
 - **New members.** A reader ignores members that it does not know: they may be added at any time.
 
 ## Reading
