@@ -61,14 +61,15 @@ export async function putUpload(
   bytes: Buffer,
   uploadId: string = newId(),
 ): Promise<Pick<ActionParams<"images.create">, "uploadId" | "bytes" | "sha256">> {
+  await putBytes(storage, uploadKey(uploadId), bytes);
+  return { uploadId, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+/** Puts bytes into a storage under any key. */
+export async function putBytes(storage: Storage, key: string, bytes: Buffer): Promise<void> {
   const path = join(temporaryDir("upload"), randomUUID());
   await writeFile(path, bytes);
-  await storage.put(uploadKey(uploadId), {
-    path,
-    bytes: bytes.length,
-    contentType: "application/octet-stream",
-  });
-  return { uploadId, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  await storage.put(key, { path, bytes: bytes.length, contentType: "application/octet-stream" });
 }
 
 interface UploadOptions extends CallingOptions {

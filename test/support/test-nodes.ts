@@ -2,7 +2,7 @@ import type { ServiceBroker } from "moleculer";
 import pg from "pg";
 import type { Logger } from "pino";
 
-import { startNode, type RunningNode } from "../../bootstrap/running-node.ts";
+import { startNode, type RunningNode, type ServiceFactory } from "../../bootstrap/running-node.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { createTestDatabase, type TestDatabase } from "./databases.ts";
 import { startNats, type TestNats } from "./nats.ts";
@@ -19,8 +19,9 @@ export interface TestNodes {
    * Starts a node and waits until it and the others on NATS see each other's services.
    *
    * @param settings variables over the defaults of a test; an empty one counts as unset
+   * @param siblings services that are not Rollcall's own
    */
-  start(settings: Settings, log?: Logger): Promise<RunningNode>;
+  start(settings: Settings, log?: Logger, siblings?: readonly ServiceFactory[]): Promise<RunningNode>;
   /** Runs a statement in the database, past the product. */
   sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** As `sql`. Fails when it gives no row or several. */
@@ -81,9 +82,9 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     databaseUrl: database.url,
     sql,
     sqlOne,
-    async start(settings, log = silentLogger) {
+    async start(settings, log = silentLogger, siblings = []) {
       const own = { NODE_ID: `node-${++count}`, LOG_LEVEL: log === silentLogger ? "silent" : "info" };
-      const node = await startNode(loadConfig({ ...defaults, ...own, ...settings }), log);
+      const node = await startNode(loadConfig({ ...defaults, ...own, ...settings }), log, { siblings });
       nodes.push(node);
       await untilConnected(nodes.map(({ broker }) => broker));
       return node;
