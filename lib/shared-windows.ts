@@ -3,34 +3,51 @@ import type { RedisLink } from "./redis-link.ts";
 import type { Quota, SlidingWindow } from "./sliding-window.ts";
 
 /**
- * Does for many keys what `sliding-window.ts` does for one, by the clock of Redis. A refused request changes nothing.
+ * Does for many keys what `sliding-window.ts` does for one, by the clock of Redis. A refused request changes nothing. A
+ * key that is there more than once, as that of a client with many requests at a time, is read and written once.
  * Gives four numbers a key: whether it is allowed (1 or 0), both counts, and how old the current window is in ms.
  */
 const TAKE = `
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local answers = {}
+
+local function read(key)
+  local state = redis.pcall("GET", key)
+  local startedAt, current, previous
+  if type(state) == "string" then
+    startedAt, current, previous = string.match(state, "^(%d+) (%d+) (%d+)$")
+  end
+  return { startedAt = tonumber(startedAt) or now, current = tonumber(current) or 0, previous = tonumber(previous) or 0 }
+end
+
+local windows, answers = {}, {}
 for i, key in ipairs(KEYS) do
   local limit, length, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  local state = redis.call("HMGET", key, "startedAt", "current", "previous")
-  local startedAt = tonumber(state[1]) or now
-  local current, previous = tonumber(state[2]) or 0, tonumber(state[3]) or 0
-  local elapsed = math.max(0, now - startedAt)
+  local window = windows[key] or read(key)
+  windows[key] = window
+  local elapsed = math.max(0, now - window.startedAt)
   if elapsed >= 2 * length then
-    startedAt, current, previous, elapsed = now, 0, 0, 0
+    window.startedAt, window.current, window.previous, elapsed = now, 0, 0, 0
   elseif elapsed >= length then
-    startedAt, current, previous, elapsed = startedAt + length, 0, current, elapsed - length
+    window.startedAt, window.current, window.previous = window.startedAt + length, 0, window.current
+    elapsed = elapsed - length
   end
-  local isAllowed = current + previous * (1 - elapsed / length) + cost <= limit
+  local isAllowed = window.current + window.previous * (1 - elapsed / length) + cost <= limit
   if isAllowed then
-    current = math.max(0, current + cost)
-    redis.call("HSET", key, "startedAt", startedAt, "current", current, "previous", previous)
-    redis.call("PEXPIRE", key, 2 * length - elapsed)
+    window.current = math.max(0, window.current + cost)
+    window.lifeMs = 2 * length - elapsed
   end
   table.insert(answers, isAllowed and 1 or 0)
-  table.insert(answers, current)
-  table.insert(answers, previous)
+  table.insert(answers, window.current)
+  table.insert(answers, window.previous)
   table.insert(answers, elapsed)
+end
+
+for key, window in pairs(windows) do
+  if window.lifeMs then
+    local state = string.format("%d %d %d", window.startedAt, window.current, window.previous)
+    redis.call("SET", key, state, "PX", window.lifeMs)
+  end
 end
 return answers
 `;
