@@ -3,6 +3,7 @@ import fc from "fast-check";
 
 import { cacheKey } from "../../../../broker/cache/cache-key.ts";
 import { canonicalJson } from "../../../../lib/canonical-json.ts";
+import { newId } from "../../../../lib/ids.ts";
 
 describe("a cache key", () => {
   test.each([
@@ -31,6 +32,23 @@ describe("a cache key", () => {
     expect(cacheKey("users.get", { a: 1, b: undefined })).toBe(cacheKey("users.get", { a: 1 }));
   });
 
+  test("of an id alone is the id, however the call says that there is nothing else", () => {
+    const id = newId();
+    expect(cacheKey("users.get", { id })).toBe(`users.get:${id}`);
+    expect(cacheKey("users.get", { other: undefined, id })).toBe(`users.get:${id}`);
+  });
+
+  test.each([
+    ["something else beside it", (id: string) => ({ id, a: null })],
+    ["another name", (id: string) => ({ a: id })],
+    ["another type", (id: string) => ({ id: [id] })],
+    ["capital letters", (id: string) => ({ id: id.toUpperCase() })],
+    ["a line end", (id: string) => ({ id: `${id}\n` })],
+    ["no object around it", (id: string) => id],
+  ])("of an id with %s is no id", (_case, paramsOf) => {
+    expect(cacheKey("users.get", paramsOf(newId()))).toMatch(/^users\.get:[\w-]{43}$/);
+  });
+
   test("differs for all parameters that differ", () => {
     const params = fc.dictionary(fc.string({ maxLength: 3 }), fc.jsonValue({ maxDepth: 1 }), { maxKeys: 3 });
     fc.assert(
@@ -40,7 +58,7 @@ describe("a cache key", () => {
     );
   });
 
-  test("is of one length and holds nothing of the parameters", () => {
+  test("of anything else is of one length and holds nothing of the parameters", () => {
     expect(cacheKey("users.get", { email: "ada@example.com" })).toMatch(/^users\.get:[A-Za-z0-9_-]{43}$/);
     expect(cacheKey("users.get", { text: "x".repeat(100_000) })).toHaveLength("users.get:".length + 43);
   });

@@ -38,7 +38,7 @@ const SCALARS = [
   "é",
   "e\u0301",
 ]
-  .concat("A", "a")
+  .concat("A", "a", "0199f0a0-0000-7000-8000-000000000001", "0199F0A0-0000-7000-8000-000000000001")
   .flatMap((text): unknown[] => [text, [text], { b: text }])
   .concat([1, 0, -1, 1.5, true, false, null, [], {}, [1, [2]], [[1], 2], { b: { c: 1 } }, { "b.c": 1 }]);
 const NAMES = ["id", "a", "b", "a|b", '"', "a.b"];
