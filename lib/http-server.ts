@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ErrorCode } from "./error-catalogue.ts";
 import { newId } from "./ids.ts";
+import { ListedHeadersResponse } from "./listed-headers.ts";
 import { toProblem } from "./problem.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -24,6 +25,7 @@ export function createHttpServer(handler: RequestListener): Server {
       maxHeaderSize: 16_384,
       // Node would answer with an empty body.
       requireHostHeader: false,
+      ServerResponse: ListedHeadersResponse,
     },
     listener,
   );

@@ -25,8 +25,16 @@ export function sendBody(
   finish(response, status, body);
 }
 
+/** Of what is frozen, as all is that caches keep: the same objects are sent again and again. */
+const knownTexts = new WeakMap<object, string>();
+
 function toJson(value: object): string | Buffer {
-  return value instanceof JsonText ? value.bytes : JSON.stringify(value);
+  if (value instanceof JsonText) return value.bytes;
+  const known = knownTexts.get(value);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(value);
+  if (Object.isFrozen(value)) knownTexts.set(value, text);
+  return text;
 }
 
 export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
