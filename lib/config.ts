@@ -111,7 +111,7 @@ const schema = z.object({
     .optional()
     .describe("Redis for the cache and the rate limits. Unset: both are in the memory of this process."),
   REDIS_TIMEOUT_MS: milliseconds(1, 5000)
-    .prefault("50")
+    .prefault("20")
     .describe(
       "A request waits for Redis no longer than this; then the node does without Redis until it answers in time again.",
     ),

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { createConnection, createServer, type AddressInfo, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Stands in front of a server, for faults that a server cannot be made to have at an exact moment. */
 export interface TcpProxy {
@@ -7,6 +8,8 @@ export interface TcpProxy {
   readonly url: string;
   /** The next time the server sends `text`, the connection breaks instead. Settles when that has happened. */
   loseAnswer(text: string): Promise<void>;
+  /** From now on, what the server sends arrives so much later, in ms; what is under way stays in order. */
+  delayAnswers(delayMs: () => number): void;
   /** Breaks all connections and takes no new ones, as if the server had been killed. */
   cut(): Promise<void>;
   /** Takes connections again. */
@@ -24,6 +27,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const { hostname, port } = new URL(serverUrl);
   const sockets = new Set<Socket>();
   let loss: Loss | undefined;
+  let delayMs = (): number => 0;
 
   const server = createServer((client) => {
     const upstream = createConnection({ host: hostname, port: Number(port) });
@@ -38,9 +42,10 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
       socket.once("close", () => sockets.delete(socket));
     }
     client.on("data", (bytes: Buffer) => upstream.write(bytes));
+    const answer = inOrder((bytes) => void client.write(bytes));
     upstream.on("data", (bytes: Buffer) => {
       if (!loss || !bytes.includes(loss.text)) {
-        client.write(bytes);
+        answer(bytes, delayMs());
         return;
       }
       breakBoth();
@@ -66,8 +71,23 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   return {
     url: Object.assign(new URL(serverUrl), { port: ownPort }).href,
     loseAnswer: (text) => new Promise((resolve) => (loss = { text, done: resolve })),
+    delayAnswers: (delay) => (delayMs = delay),
     cut,
     mend: () => listen(ownPort),
     stop: cut,
+  };
+}
+
+/** Calls `write` after a delay, but never before an earlier call. */
+function inOrder(write: (bytes: Buffer) => void): (bytes: Buffer, delayMs: number) => void {
+  let earlier = Promise.resolve();
+  const writeAfter = async (before: Promise<void>, bytes: Buffer, dueAt: number): Promise<void> => {
+    await before;
+    const early = dueAt - performance.now();
+    if (early > 0) await sleep(early, undefined, { ref: false });
+    write(bytes);
+  };
+  return (bytes, delayMs) => {
+    earlier = writeAfter(earlier, bytes, performance.now() + delayMs);
   };
 }
