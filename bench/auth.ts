@@ -9,13 +9,15 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { compareRollcalls, readCases, renderComparison, verdict } from "./comparison.ts";
+import { compareRollcalls, readCases, renderComparison } from "./comparison.ts";
+import { verdict } from "./figures.ts";
 import { runLoadGenerator, type Measurement } from "./measure.ts";
 import type { LoadResult } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { sampleIds, seedUsers } from "./seed.ts";
 import { startServers } from "./servers.ts";
 import { ADMIN, startRollcall, type Side } from "./sides.ts";
+import { median } from "./statistics.ts";
 import { faultsOf } from "./summary.ts";
 
 const USERS = 10_000;
@@ -187,8 +189,4 @@ function renderRefusals({ wrongPassword, unknownUser }: Refusals): string {
 
 function milliseconds(value: number): string {
   return value.toFixed(2);
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

@@ -1,5 +1,6 @@
 import { startNats } from "../test/support/nats.ts";
 import type { Case } from "./cases.ts";
+import { renderTable, spread, verdict, whole } from "./figures.ts";
 import { measureCases, type Measurement } from "./measure.ts";
 import { sampleIds } from "./seed.ts";
 import type { Servers } from "./servers.ts";
@@ -77,25 +78,24 @@ export async function readCases({ database }: Servers, target: number): Promise<
 
 /** A table of measurements against the least share of the throughput without the difference. */
 export function renderComparison(name: string, measurements: readonly Measurement[], target: number): string {
-  const rows = measurements.map(summarize).map(({ measurement, rollcall, peer, speedRatio }) => {
-    const { median, lowest, highest } = speedRatio;
-    const ratio = `${median.toFixed(2)} (${lowest.toFixed(2)}–${highest.toFixed(2)})`;
-    const cpu = `${whole(rollcall.cpuMicrosecondsPerRequest)} / ${whole(peer.cpuMicrosecondsPerRequest)}`;
-    const speeds = `${whole(rollcall.requestsPerSecond)} | ${whole(peer.requestsPerSecond)}`;
-    return `| ${measurement.case.title} | ${speeds} | ${ratio} | ≥ ${target}: ${verdict(median >= target)} | ${cpu} |`;
-  });
-  return [
-    `| Load, ${CONNECTIONS} connections | With ${name} requests/s | Without requests/s | Ratio (rounds) | Target | CPU µs/request with / without |`,
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ...rows,
-  ].join("\n");
-}
-
-/** A number for a table, rounded. */
-export function whole(value: number): string {
-  return Math.round(value).toLocaleString("en");
-}
-
-export function verdict(isMet: boolean): string {
-  return isMet ? "met" : "**missed**";
+  return renderTable(
+    [
+      `Load, ${CONNECTIONS} connections`,
+      `With ${name} requests/s`,
+      "Without requests/s",
+      "Ratio (rounds)",
+      "Target",
+      "CPU µs/request with / without",
+    ],
+    measurements
+      .map(summarize)
+      .map(({ measurement, rollcall, peer, speedRatio }) => [
+        measurement.case.title,
+        whole(rollcall.requestsPerSecond),
+        whole(peer.requestsPerSecond),
+        spread(speedRatio),
+        `≥ ${target}: ${verdict(speedRatio.median >= target)}`,
+        `${whole(rollcall.cpuMicrosecondsPerRequest)} / ${whole(peer.cpuMicrosecondsPerRequest)}`,
+      ]),
+  );
 }

@@ -4,6 +4,7 @@ import { RestClient } from "../test/support/rest-client.ts";
 import { startEventNode } from "./event-nodes.ts";
 import type { Servers } from "./servers.ts";
 import { startRollcall, type Side } from "./sides.ts";
+import { latenciesOf, type Latencies } from "./statistics.ts";
 import { atSteadyRate } from "./steady-rate.ts";
 
 /** A rate that leaves the machine time: at its limit, whatever else runs on it shows in the latency. */
@@ -11,16 +12,10 @@ const CREATES_PER_SECOND = 200;
 const MAX_SOCKETS = 100;
 const WARM_UP_SECONDS = 3;
 
-/** Milliseconds from the moment at which a request was due. */
-interface Latency {
-  p50: number;
-  p99: number;
-}
-
-/** `POST /users` while a relay publishes the events, and while there is none. */
+/** `POST /users` while a relay publishes the events, and while there is none: from the moment at which it was due. */
 export interface CostRound {
-  published: Latency;
-  unpublished: Latency;
+  published: Latencies;
+  unpublished: Latencies;
 }
 
 /** Measures the same Rollcall with a relay and without, in turns. */
@@ -44,7 +39,7 @@ export async function measurePublishingCost(
   }
 }
 
-async function createPublished(servers: Servers, side: Side, seconds: number): Promise<Latency> {
+async function createPublished(servers: Servers, side: Side, seconds: number): Promise<Latencies> {
   const relay = await startEventNode(servers, { services: "events" });
   try {
     // Also publishes what was written while there was no relay.
@@ -55,7 +50,7 @@ async function createPublished(servers: Servers, side: Side, seconds: number): P
   }
 }
 
-async function createUsers(side: Side, seconds: number): Promise<Latency> {
+async function createUsers(side: Side, seconds: number): Promise<Latencies> {
   const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
   const count = seconds * CREATES_PER_SECOND;
   const latencies = await atSteadyRate({ perSecond: CREATES_PER_SECOND, count }, async (dueAt) => {
@@ -66,7 +61,5 @@ async function createUsers(side: Side, seconds: number): Promise<Latency> {
     return performance.now() - dueAt;
   });
   client.close();
-  latencies.sort((a, b) => a - b);
-  const at = (fraction: number): number => latencies[Math.floor(count * fraction)] ?? Number.NaN;
-  return { p50: at(0.5), p99: at(0.99) };
+  return latenciesOf(latencies);
 }

@@ -8,6 +8,7 @@ import { silentLogger } from "../test/support/silent-logger.ts";
 import { waitFor } from "../test/support/wait-for.ts";
 import { startEventNode } from "./event-nodes.ts";
 import type { Servers } from "./servers.ts";
+import { latenciesOf, type Latencies } from "./statistics.ts";
 import { atSteadyRate } from "./steady-rate.ts";
 
 const EVENTS_PER_SECOND = 200;
@@ -23,21 +24,13 @@ const TABLE = `
 const LATENCIES = `
   SELECT handled_at_ms - extract(epoch FROM pg_xact_commit_timestamp(users.xmin))::float8 * 1000 AS latency
   FROM bench.handled JOIN users.users ON users.id = handled.user_id
-  WHERE users.id = ANY ($1) ORDER BY latency`;
-
-/** From the commit of a user until the handler of its event is called. Milliseconds. */
-export interface EventLatency {
-  events: number;
-  p50: number;
-  p99: number;
-  slowest: number;
-}
+  WHERE users.id = ANY ($1)`;
 
 /**
- * Creates users at a steady rate, whatever the answers take, while the nodes of users, of the relay and of a consumer
+ * How long it takes from the commit of a user until the handler of its event is called. Creates users at a steady rate, whatever the answers take, while the nodes of users, of the relay and of a consumer
  * are processes of their own. Needs a PostgreSQL with `track_commit_timestamp`.
  */
-export async function measureEventLatency(servers: Servers, seconds: number): Promise<EventLatency> {
+export async function measureEventLatency(servers: Servers, seconds: number): Promise<Latencies> {
   await servers.database.query(TABLE);
   const nodes = await Promise.all([
     startEventNode(servers, { services: "users" }),
@@ -59,13 +52,7 @@ export async function measureEventLatency(servers: Servers, seconds: number): Pr
     await writer.broker.waitForServices("users");
     await createUsers(writer.broker, WARM_UP_SECONDS * EVENTS_PER_SECOND);
     const ids = await createUsers(writer.broker, seconds * EVENTS_PER_SECOND);
-    const latencies = await readLatencies(servers, ids);
-    return {
-      events: latencies.length,
-      p50: at(latencies, 0.5),
-      p99: at(latencies, 0.99),
-      slowest: at(latencies, 1),
-    };
+    return latenciesOf(await readLatencies(servers, ids));
   } finally {
     await writer.stop();
     await Promise.all(nodes.map((node) => node.stop()));
@@ -91,8 +78,4 @@ async function readLatencies({ database }: Servers, ids: string[]): Promise<numb
     { description: "every event to be handled", timeoutMs: 30_000, intervalMs: 500 },
   );
   return latencies;
-}
-
-function at(sorted: readonly number[], fraction: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? Number.NaN;
 }

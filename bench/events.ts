@@ -11,12 +11,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { newId } from "../lib/ids.ts";
-import { verdict, whole } from "./comparison.ts";
 import { measurePublishingCost, type CostRound } from "./event-cost.ts";
-import { measureEventLatency, type EventLatency } from "./event-latency.ts";
+import { measureEventLatency } from "./event-latency.ts";
 import { startEventNode } from "./event-nodes.ts";
+import { verdict, whole } from "./figures.ts";
 import { describeMachine } from "./machine.ts";
 import { startServers, type Servers } from "./servers.ts";
+import { median, type Latencies } from "./statistics.ts";
 
 const ROWS = 50_000;
 const TARGET_PER_SECOND = 5000;
@@ -66,7 +67,7 @@ progress("starting PostgreSQL, NATS and Redis");
 const servers = await startServers({ track_commit_timestamp: "on" });
 try {
   const machine = await describeMachine(servers, 0);
-  const latencies: EventLatency[] = [];
+  const latencies: Latencies[] = [];
   for (let round = 1; round <= rounds; round += 1) {
     progress(`latency, round ${round} of ${rounds}`);
     latencies.push(await measureEventLatency(servers, seconds));
@@ -124,10 +125,10 @@ async function measureDrain({ database }: Servers): Promise<Drain> {
   return { loggedMs: await reached("head"), publishedMs: await reached("published") };
 }
 
-function renderLatencies(latencies: readonly EventLatency[]): string {
+function renderLatencies(latencies: readonly Latencies[]): string {
   const lines = latencies.map(
-    ({ events, p50, p99, slowest }) =>
-      `| ${whole(events)} | ${p50.toFixed(2)} | ${p99.toFixed(2)} | ${slowest.toFixed(2)} |`,
+    ({ count, p50, p99, max }) =>
+      `| ${whole(count)} | ${p50.toFixed(2)} | ${p99.toFixed(2)} | ${max.toFixed(2)} |`,
   );
   const p50 = median(latencies.map((round) => round.p50));
   const p99 = median(latencies.map((round) => round.p99));
@@ -174,8 +175,4 @@ function renderCosts(costs: readonly CostRound[]): string {
     ].join("\n"),
     `Median: ${cost.toFixed(2)} times; target at most ${TARGET_COST}: ${verdict(cost <= TARGET_COST)}.`,
   ].join("\n\n");
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

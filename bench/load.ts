@@ -5,6 +5,8 @@
 import { randomBytes } from "node:crypto";
 import autocannon from "autocannon";
 
+import { latenciesOf } from "./statistics.ts";
+
 /** What to send, to whom and for how long. */
 export interface LoadSpec {
   baseUrl: string;
@@ -50,11 +52,11 @@ async function run(spec: LoadSpec): Promise<LoadResult> {
     instance.on("response", (_client, _status, _bytes, milliseconds) => latencies.push(milliseconds));
   });
 
-  latencies.sort((a, b) => a - b);
+  const { p50, p99 } = latenciesOf(latencies);
   return {
     requestsPerSecond: result.requests.total / result.duration,
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
+    p50,
+    p99,
     completed: result.requests.total,
     unexpected: Object.fromEntries(
       Object.entries(result.statusCodeStats ?? {})
@@ -79,8 +81,4 @@ function newUser(): string {
     country: "NG",
     bio: "Writes novels, short stories and nonfiction.",
   });
-}
-
-function percentile(sorted: number[], fraction: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * fraction))] ?? Number.NaN;
 }

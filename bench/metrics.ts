@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { freePort } from "../test/support/ports.ts";
-import { compareRollcalls, readCases, renderComparison, verdict, whole } from "./comparison.ts";
+import { compareRollcalls, readCases, renderComparison } from "./comparison.ts";
+import { verdict, whole } from "./figures.ts";
 import { measureIdleNodes, type IdleNode } from "./idle-nodes.ts";
 import { describeMachine } from "./machine.ts";
 import type { Measurement } from "./measure.ts";

@@ -1,7 +1,8 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { faultsOf, ratioOf, type Spread, type Summary } from "./summary.ts";
+import { renderTable, spread, verdict, whole } from "./figures.ts";
+import { faultsOf, ratioOf, type Summary } from "./summary.ts";
 
 const RESULTS = join(import.meta.dirname, "RESULTS.md");
 const BEGIN = "<!-- figures: begin. Written by `npm run bench`; text outside of the two marks is kept. -->";
@@ -113,14 +114,4 @@ function renderFaults(summaries: Summary[]): string {
     : `**INVALID: not every request was answered with 2xx.**\n\n${faults.join("\n")}`;
 }
 
-function renderTable(header: string[], rows: string[][]): string {
-  // Text to the left, figures to the right.
-  const alignment = header.map((_, column) => (column === 0 ? "---" : "---:"));
-  return [header, alignment, ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
-}
-
-const whole = (value: number): string => Math.round(value).toLocaleString("en");
 const mebibytes = (bytes: number): string => whole(bytes / 1024 ** 2);
-const verdict = (isMet: boolean): string => (isMet ? "met" : "**missed**");
-const spread = ({ median, lowest, highest }: Spread): string =>
-  `${median.toFixed(2)} (${lowest.toFixed(2)}–${highest.toFixed(2)})`;

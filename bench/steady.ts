@@ -1,5 +1,6 @@
 import { RestClient } from "../test/support/rest-client.ts";
 import type { Side } from "./sides.ts";
+import { latenciesOf, type Latencies } from "./statistics.ts";
 import { atSteadyRate } from "./steady-rate.ts";
 
 /** A load like that of a busy day: so many requests a second, whatever the answers take. */
@@ -21,15 +22,8 @@ export interface SteadyResult {
   failed: number;
 }
 
-/** Milliseconds. */
-export interface Latencies {
-  count: number;
-  p50: number;
-  p99: number;
-  max: number;
-}
-
 const MAX_SOCKETS = 100;
+const READERS = 20;
 
 /** Sends reads and writes at a steady rate. */
 export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
@@ -58,12 +52,37 @@ export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
   await atSteadyRate({ perSecond: requestsPerSecond, count: requestsPerSecond * seconds }, send);
   client.close();
   return {
-    reads: describe(latencies.reads),
-    hits: describe(latencies.hits),
-    writes: describe(latencies.writes),
+    reads: latenciesOf(latencies.reads),
+    hits: latenciesOf(latencies.hits),
+    writes: latenciesOf(latencies.writes),
     hitRatio: latencies.hits.length / latencies.reads.length,
     failed,
   };
+}
+
+/**
+ * Reads each user once that the load would have read in so many seconds, as fast as the system goes, and so leaves its
+ * caches as that load would.
+ *
+ * @returns how many users that were
+ */
+export async function readAsIfFor(seconds: number, load: Omit<SteadyLoad, "seconds">): Promise<number> {
+  const { side, ids, requestsPerSecond, writeShare } = load;
+  const pick = zipf(ids);
+  const reads = Math.round(seconds * requestsPerSecond * (1 - writeShare));
+  const unread = new Set(Array.from({ length: reads }, pick));
+  const count = unread.size;
+  const client = new RestClient(side.baseUrl, { maxSockets: READERS });
+  const readers = Array.from({ length: READERS }, async () => {
+    for (const id of unread) {
+      unread.delete(id);
+      const { status } = await client.request("GET", `/api/v1/users/${id}`, { headers: side.credentials });
+      if (status !== 200) throw new Error(`GET /users/:id was answered with ${status}`);
+    }
+  });
+  await Promise.all(readers);
+  client.close();
+  return count;
 }
 
 /** Picks the first often and the last seldom: the n-th with a weight of 1/n. */
@@ -80,10 +99,4 @@ function zipf(ids: readonly string[]): () => string {
     }
     return ids[low] as string;
   };
-}
-
-function describe(values: number[]): Latencies {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
-  return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: sorted.at(-1) ?? Number.NaN };
 }

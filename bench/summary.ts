@@ -1,4 +1,5 @@
 import type { Measurement, Sample } from "./measure.ts";
+import { median } from "./statistics.ts";
 
 /** The figures of a case: medians over its rounds, the peak over all of them. */
 export interface Summary {
@@ -62,12 +63,4 @@ function summarizeSide(samples: Sample[]): SideSummary {
     peakBytes: Math.max(...samples.map((sample) => sample.peakBytes)),
     cpuMicrosecondsPerRequest: medianOf((sample) => sample.cpuMicrosecondsPerRequest),
   };
-}
-
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const lower = sorted[Math.ceil(middle) - 1] ?? Number.NaN;
-  const upper = sorted[Math.floor(middle)] ?? Number.NaN;
-  return (lower + upper) / 2;
 }
