@@ -142,7 +142,10 @@ describe("health", () => {
       const up = { status: "up", latencyMs: expect.any(Number) };
       expect(status).toBe(200);
       expect(headers["cache-control"]).toBe("no-store");
-      expect(json).toEqual({ status: "up", dependencies: { users: up, auth: up, postgresql: up } });
+      expect(json).toEqual({
+        status: "up",
+        dependencies: { users: up, auth: up, postgresql: up, storage: up },
+      });
     },
   );
 
