@@ -109,7 +109,9 @@ export const PATH_ACCESS: Readonly<Record<string, AccessRule>> = {
   "/health/ready": ANYONE,
   "/health-check/liveness": ANYONE,
   "/health-check/readiness": ANYONE,
+  "/media/:hash/:file": ANYONE,
   // Whoever has the signed URL.
+  "/media/private/:hash/:file": ANYONE,
   "/api/v1/uploads/:uploadId": ANYONE,
 };
 

@@ -228,6 +228,12 @@ export const ERROR_CATALOGUE = {
     description:
       "The bytes are not a JPEG, PNG, WebP, AVIF or GIF image, whatever `Content-Type` or the name says.",
   },
+  RANGE_NOT_SATISFIABLE: {
+    status: 416,
+    title: "The file has no such part",
+    retryable: false,
+    description: "`Range` asks for bytes after the end of the file, whose size is in `Content-Range`.",
+  },
   IDEMPOTENCY_KEY_REUSED: {
     status: 422,
     title: "The idempotency key was used for another request",

@@ -101,7 +101,7 @@ export const IMAGE_SETTINGS = {
   IMAGE_PRESETS: presets
     .prefault("thumb:64x64,small:256,medium:640,large:1600")
     .describe(
-      "Sizes of images in pixels, the same on every node: name:WIDTHxHEIGHT is cropped to, name:SIDE is the longest side.",
+      "Sizes of images in pixels, the same on every node: name:WIDTHxHEIGHT is cropped to, name:SIDE is the longest side. A size that changes needs another name: clients keep files for ever.",
     ),
   IMAGE_FORMATS: formats
     .prefault(MEDIA_FORMATS.join(","))

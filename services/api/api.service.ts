@@ -4,7 +4,9 @@ import ApiGateway from "moleculer-web";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { requireAccessEntries } from "../../lib/access.ts";
+import { call } from "../../lib/contracts.ts";
 import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
+import type { MediaFile } from "../../lib/media-path.ts";
 import type { AuthTransientEvents } from "../auth/auth.contract.ts";
 import { DIRECT_UPLOAD_PATH, directUploadHandler } from "./direct-uploads.ts";
 import { externalIssuerOf } from "./external-tokens.ts";
@@ -15,6 +17,7 @@ import { healthHandlers } from "./health-handlers.ts";
 import { createEventAnswers, type EventAnswers } from "./event-answers.ts";
 import { imageContent } from "./image-content.ts";
 import { ImageUploads } from "./image-uploads.ts";
+import { MEDIA_PREFIX, MEDIA_ROUTES, Media } from "./media.ts";
 import { pathFinder } from "./path-finder.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { reception } from "./reception.ts";
@@ -78,7 +81,10 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       }),
       [DIRECT_UPLOAD_PATH]: directUploadHandler(parts, node.secret),
     };
-    requireAccessEntries([...REST_ROUTES, ...Object.keys(handlers).map((path) => ({ path }))]);
+    requireAccessEntries([
+      ...REST_ROUTES,
+      ...[...Object.keys(handlers), ...MEDIA_ROUTES].map((path) => ({ path })),
+    ]);
     for (const [path, routes] of routesByPath(REST_ROUTES)) handlers[path] = restHandler(routes, parts);
     return handlers;
   };
@@ -163,7 +169,14 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
         corsOrigins: config.CORS_ORIGINS,
         isDraining: () => node.isStopping(),
       };
+      const render = (file: MediaFile) => call(broker, "images.render", file);
+      const { storage, secret } = node;
+      const media = new Media({ storage, secret, config, limits, log, render });
       this.receive = reception(receptionParts, (request, response) => {
+        if (request.url.startsWith(MEDIA_PREFIX)) {
+          void media.answer(request, response);
+          return;
+        }
         const found = find(request.url);
         if (!found) {
           this.httpHandler(request, response);

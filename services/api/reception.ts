@@ -5,6 +5,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import { accessLog, type AccessLogParts } from "./access-log.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
+import { MEDIA_PREFIX } from "./media.ts";
 import { readRequestId } from "./request-parameters.ts";
 import { SECURITY_HEADERS } from "./security-headers.ts";
 
@@ -26,7 +27,10 @@ export function reception(
 ): RequestListener {
   const logWhenDone = accessLog({ log, metrics });
   const forBrowsers = ifAsked("origin", corsOf(corsOrigins));
-  const compress = ifAsked("accept-encoding", compression() as Middleware);
+  const compressText = ifAsked("accept-encoding", compression() as Middleware);
+  // Images are compressed already.
+  const compress: Middleware = (request, response, next) =>
+    request.url?.startsWith(MEDIA_PREFIX) ? next() : compressText(request, response, next);
 
   return (incoming, response) => {
     const request = incoming as GatewayRequest;

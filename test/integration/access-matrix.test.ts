@@ -205,6 +205,8 @@ const ONE_IMAGE_ROWS: Row[] = [
 
 const SIGNED_ROWS: Row[] = [
   { route: "GET /api/v1/uploads/:uploadId", admitted: "405 METHOD_NOT_ALLOWED", may: ["all"] },
+  { route: "GET /media/:hash/:file", admitted: "404 IMAGE_NOT_FOUND", may: ["all"] },
+  { route: "GET /media/private/:hash/:file", admitted: "404 IMAGE_NOT_FOUND", may: ["all"] },
 ];
 
 const ROWS = [

@@ -1,0 +1,106 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { get as openGet, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+
+import { mediaKey, mediaPath, type MediaFile } from "../../lib/media-path.ts";
+import { RestClient } from "../support/rest-client.ts";
+import { startS3Proxy, type S3Fault, type S3Proxy } from "../support/s3-proxy.ts";
+import { startS3, type TestS3 } from "../support/s3-server.ts";
+import { startTestGateway, type TestGateway } from "../support/test-gateway.ts";
+import { temporaryDir } from "../support/test-run.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+const BYTES = randomBytes(5_000_000);
+const FILE: MediaFile = { visibility: "public", hash: "ab".repeat(32), preset: "large", format: "webp" };
+const PATH = mediaPath(FILE);
+
+let s3: TestS3;
+let proxy: S3Proxy;
+let gateway: TestGateway;
+let client: RestClient;
+
+beforeAll(async () => {
+  s3 = await startS3();
+  proxy = await startS3Proxy(s3.url);
+  gateway = await startTestGateway(
+    {},
+    {
+      STORAGE: "s3",
+      STORAGE_TIMEOUT_MS: "2000",
+      S3_ENDPOINT: proxy.url,
+      S3_BUCKET: s3.bucket,
+      S3_ACCESS_KEY_ID: s3.accessKeyId,
+      S3_SECRET_ACCESS_KEY: s3.secretAccessKey,
+      S3_PATH_STYLE: "on",
+    },
+  );
+  client = new RestClient(gateway.url);
+  const path = join(temporaryDir("media"), "file");
+  writeFileSync(path, BYTES);
+  await gateway.storage.put(mediaKey(FILE), { path, bytes: BYTES.length, contentType: "image/webp" });
+});
+
+beforeEach(() => {
+  proxy.fault = "none";
+});
+
+afterAll(async () => {
+  client.close();
+  await gateway.stop();
+  await Promise.all([proxy.stop(), s3.stop()]);
+});
+
+test("a file in S3 is served whole, in part, or not again", async () => {
+  const whole = await client.get(PATH);
+  expect(whole.status).toBe(200);
+  expect(whole.bytes.equals(BYTES)).toBe(true);
+  const part = await client.get(PATH, { range: "bytes=1000000-1000009" });
+  expect(part.status).toBe(206);
+  expect(part.headers["content-range"]).toBe("bytes 1000000-1000009/5000000");
+  expect(part.bytes.equals(BYTES.subarray(1_000_000, 1_000_010))).toBe(true);
+  expect((await client.get(PATH, { "if-none-match": String(whole.headers.etag) })).status).toBe(304);
+});
+
+test.each<S3Fault>(["busy", "silent", "deaf"])(
+  "while the storage is %s, clients are told to come again, and are served when it is back",
+  async (fault) => {
+    proxy.fault = fault;
+    for (const headers of [{}, { range: "bytes=0-9" }, { "if-none-match": '"x"' }]) {
+      const response = await client.get(PATH, headers);
+      expect(response.status).toBe(503);
+      expect(response.json).toMatchObject({ code: "STORAGE_UNAVAILABLE", retryable: true });
+      expect(response.headers).toMatchObject({ "retry-after": "2", "cache-control": "no-store" });
+      expect(response.headers).not.toHaveProperty("etag");
+    }
+    proxy.fault = "none";
+    expect((await client.get(PATH)).status).toBe(200);
+  },
+);
+
+test.each<S3Fault>(["half-answer", "broken-answer"])(
+  "a file whose bytes end in the middle ends its connection, so that nobody takes it for whole: %s",
+  async (fault) => {
+    proxy.fault = fault;
+    await expect(client.get(PATH)).rejects.toMatchObject({ code: "ECONNRESET" });
+  },
+);
+
+test("clients that leave in the middle leave no connection to the storage behind", async () => {
+  const responses = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const [response] = (await once(openGet(`${gateway.url}${PATH}`, { agent: false }), "response")) as [
+        IncomingMessage,
+      ];
+      return response;
+    }),
+  );
+  for (const response of responses) response.destroy();
+  const areClosed = waitFor(async () => (await proxy.connections()) <= 2, {
+    description: "the connections to be closed",
+  });
+  await expect(areClosed).resolves.toBe(true);
+});
