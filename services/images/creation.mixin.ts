@@ -10,8 +10,8 @@ import type { PrincipalMeta } from "../../lib/principal.ts";
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import { Slots } from "../../lib/slots.ts";
 import type { UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
-import { writersOf, type Creation } from "./creation.ts";
 import type { User } from "../users/users.contract.ts";
+import { writersOf, type Creation } from "./creation.ts";
 import * as contract from "./images.contract.ts";
 import { newImage, type ImageRecord } from "./images.domain.ts";
 import { uploadIncomplete, uploadNotFound } from "./images.errors.ts";
@@ -84,7 +84,7 @@ export function CreationMixin({
         ...slow,
         handler(ctx: Call<"images.create">) {
           const { uploadId, ...upload } = ctx.params;
-          return this.createImage(ctx, upload, async () => ({ ...upload, id: uploadId }));
+          return this.createImage(ctx, upload, async () => ({ ...upload, id: uploadId.toLowerCase() }));
         },
       },
 

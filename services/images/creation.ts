@@ -4,6 +4,7 @@ import type { Storage } from "../../lib/storage/storage.ts";
 import type { Work } from "../../mixins/unit-of-work.mixin.ts";
 import type { Outcome } from "../../mixins/unit-of-work.store.ts";
 import { factsOf, type ImageRecord } from "./images.domain.ts";
+import { heldUp } from "./images.errors.ts";
 import type { ImagesRepository } from "./images.repository.ts";
 import type { Remover } from "./remover.ts";
 import type { RemovalsRepository } from "./removals.repository.ts";
@@ -99,8 +100,7 @@ export class Creation {
       images.requireOwner(owner, transaction),
       beside(transaction),
     ]);
-    if (!isReserved)
-      throw new Error("The bytes of the image are being removed: it took minutes to write them.");
+    if (!isReserved) throw heldUp();
     const record = { ...draft, createdAt: work.now.toISOString() };
     await images.insert(record, transaction);
     return record;

@@ -38,7 +38,7 @@ export interface ImagePage {
 
 /** What a user shows of its images. */
 export interface UserImages {
-  /** Of the newest public images, each in its largest preset. */
+  /** Of the newest 100 public images, each in its largest preset. */
   imageUrls: string[];
   avatarUrl: string | null;
 }

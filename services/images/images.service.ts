@@ -5,6 +5,7 @@ import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
 import type { PrincipalMeta } from "../../lib/principal.ts";
 import { createSweep } from "../../lib/sweep.ts";
+import { inTime } from "../../lib/waiting.ts";
 import { DatabaseErrorsMixin } from "../../mixins/database-errors.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
@@ -34,6 +35,9 @@ import { Workshop } from "./workshop.ts";
 
 /** What a user shows is at most so many of its newest images. */
 const SHOWN_IMAGES = 100;
+
+/** How long the answer to a deletion waits until the bytes are gone, too. */
+const REMOVAL_WAIT_MS = 1000;
 
 interface Variables {
   sweep: ReturnType<typeof createSweep>;
@@ -125,7 +129,8 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
             );
             return { subject: record.id, result: null };
           });
-          await remover.remove(id);
+          // Whoever waits need not wait for a storage that is away: then it is done later.
+          await inTime(remover.remove(id), REMOVAL_WAIT_MS);
           return null;
         },
       },

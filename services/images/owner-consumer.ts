@@ -17,6 +17,9 @@ export function ownerConsumer(
   return durableConsumer(node, {
     name: "images-owners",
     events: ["user-deleted_v1", "user-erased_v1"],
+    // For an hour or so: given up, it would leave what is to be erased.
+    maxDeliver: 30,
+    concurrency: 2,
     handler: async ({ event: { type, subject: userId, data }, transaction, record }) => {
       const ids = await images.deleteOfUser(userId, data.version, transaction);
       if (type === "user-erased_v1") {

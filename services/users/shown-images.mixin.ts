@@ -32,6 +32,8 @@ export function ShownImagesMixin(node: Node): Partial<ServiceSchema> {
         events: EVENTS,
         // For an hour or so: the images service may be away for longer than it takes to write a row.
         maxDeliver: 30,
+        // Each takes two connections of the database.
+        concurrency: 2,
         handler: async ({ event, call }) => {
           const id = userToRefresh(event);
           if (id === undefined) return;
