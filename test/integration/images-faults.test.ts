@@ -218,3 +218,23 @@ test("a process that is killed while it writes leaves nothing for long", async (
   await untilBackTo(settled);
   expect(settled.keys.length).toBe(before.keys.length + 5);
 }, 90_000);
+
+test("uploads that are more than a node can work on are refused, and leave nothing", async () => {
+  await nodes.start({
+    SERVICES: "images",
+    NODE_ID: "small",
+    ...shared.settings,
+    IMAGE_WORKERS: "1",
+    IMAGE_QUEUE_MAX: "1",
+  });
+  const before = await stateOfImages();
+  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => upload({ nodeID: "small" })));
+  const refusals = outcomes.flatMap((each) => (each.status === "rejected" ? [each.reason as object] : []));
+  expect(refusals.length).toBeGreaterThan(0);
+  expect(refusals.length).toBeLessThan(8);
+  for (const reason of refusals) expect(reason).toMatchObject({ type: "OVERLOADED", retryable: true });
+  const after = await stateOfImages();
+  expect(after.rows).toHaveLength(before.rows.length + 8 - refusals.length);
+  expect(after.keys).toHaveLength(before.keys.length + 5 * (8 - refusals.length));
+  expect(after.removals).toEqual([]);
+});

@@ -3,6 +3,7 @@ import type { ServiceBroker } from "moleculer";
 
 import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
+import { Slots } from "../../lib/slots.ts";
 import type { Image } from "../../services/images/images.contract.ts";
 import type { User } from "../../services/users/users.contract.ts";
 import {
@@ -66,10 +67,17 @@ function untilNoFiles(images: readonly Image[]): Promise<boolean> {
   return waitFor(isGone, { description: "the files to be gone", timeoutMs: 20_000 });
 }
 
+const looks = new Slots(1);
+
 function untilWorkedOn(id: string): Promise<boolean> {
   const hasOwner = async (): Promise<boolean> =>
     (await nodes.sql("SELECT FROM images.owners WHERE user_id = $1", [id])).length === 1;
-  return waitFor(hasOwner, { description: "the upload to be worked on", timeoutMs: 20_000, intervalMs: 2 });
+  // The connection takes one statement after the other.
+  return waitFor(() => looks.run(hasOwner), {
+    description: "the upload to be worked on",
+    timeoutMs: 20_000,
+    intervalMs: 2,
+  });
 }
 
 const listed = async (id: string): Promise<string[]> =>

@@ -16,6 +16,7 @@ import {
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
+import { metricsPortOf, type MetricsPort } from "../support/metrics-port.ts";
 import { as, ask, withKey } from "../support/requests.ts";
 import { storedEvents } from "../support/stored-rows.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
@@ -23,13 +24,16 @@ import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 let nodes: TestNodes;
 let shared: SharedStorage;
 let broker: ServiceBroker;
+let metrics: MetricsPort;
 let userId: string;
 
 beforeAll(async () => {
   [nodes, shared] = await Promise.all([startTestNodes(), openSharedStorage()]);
   await Promise.all([
     nodes.start({ SERVICES: "users", ...shared.settings }),
-    nodes.start({ SERVICES: "images", NODE_ID: "images", ...shared.settings }),
+    nodes
+      .start({ SERVICES: "images", NODE_ID: "images", METRICS_PORT: "0", ...shared.settings })
+      .then((node) => (metrics = metricsPortOf(node))),
   ]);
   ({ broker } = await nodes.start({ SERVICES: "none", NODE_ID: "caller" }));
   userId = await addUser(broker);
@@ -225,4 +229,20 @@ describe("an image", () => {
     expect(await ask(broker, "images.delete", { id }, key)).toEqual({ result: null, isReplay: true });
     await expect(call(broker, "images.delete", { id })).rejects.toMatchObject({ type: "IMAGE_NOT_FOUND" });
   });
+});
+
+test("metrics tell what became of images, and what is still to be removed", async () => {
+  const valueOf = async (name: string, labels = {}): Promise<number> =>
+    (await metrics.scrape()).value(name, labels) ?? NaN;
+  const before = await valueOf("images_processed_total", { outcome: "done" });
+  await upload();
+  expect(await valueOf("images_processed_total", { outcome: "done" })).toBe(before + 1);
+  expect(await valueOf("images_workers")).toBeGreaterThan(0);
+  expect(await valueOf("images_work_seconds_total")).toBeGreaterThan(0);
+  expect(await valueOf("images_removals_pending")).toBe(0);
+  await nodes.sql(
+    "INSERT INTO images.removals VALUES (gen_random_uuid(), 'public', 'none', 1, now() + interval '1 hour')",
+  );
+  expect(await valueOf("images_removals_pending")).toBe(1);
+  await nodes.sql("DELETE FROM images.removals");
 });

@@ -56,6 +56,7 @@ describe("a line", () => {
     ["  events  dead-letters --consumer mailer", "events:dead-letters --consumer mailer"],
     ["events replay 5", "events:replay 5"],
     ["cache purge users.get", "cache:purge users.get"],
+    ["images reconcile --fix", "images:reconcile --fix"],
     ["cache keys", "cache keys"],
     ["events", "events"],
     ["events --details", "events --details"],

@@ -26,7 +26,7 @@ export const QUICK_IMAGES = {
 /** Keys of the files of an image that was made with {@link QUICK_IMAGES}, below their folder. */
 export const QUICK_FILES = ["large.jpeg", "large.webp", "thumb.jpeg", "thumb.webp"];
 
-/** A storage on the disk that nodes share: give them its settings. */
+/** A storage that nodes share: give them its settings. */
 export interface SharedStorage {
   readonly storage: Storage;
   readonly settings: Settings;
@@ -34,8 +34,9 @@ export interface SharedStorage {
   keys(prefix?: string): Promise<string[]>;
 }
 
-export async function openSharedStorage(): Promise<SharedStorage> {
-  const settings = { ...QUICK_IMAGES, DATA_DIR: temporaryDir("images") };
+/** @param own for a storage that is not on the disk */
+export async function openSharedStorage(own: Settings = {}): Promise<SharedStorage> {
+  const settings = { ...QUICK_IMAGES, DATA_DIR: temporaryDir("images"), ...own };
   const storage = await createStorage(loadConfig({ ...settings, SERVICES: "none" }), silentLogger);
   return {
     storage,

@@ -9,6 +9,8 @@ export type S3Fault = "none" | "busy" | "silent" | "deaf" | "half-answer" | "bro
 export interface S3Proxy {
   readonly url: string;
   fault: S3Fault;
+  /** Which requests it concerns, as in `requests`. All, by default. */
+  concerns: (request: string) => boolean;
   /** Requests that have arrived. */
   readonly requests: readonly string[];
   /** Connections that are open. */
@@ -22,14 +24,18 @@ const BUSY = `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please r
 export async function startS3Proxy(serverUrl: string): Promise<S3Proxy> {
   const requests: string[] = [];
   const server = createServer((incoming, response) => {
-    requests.push(`${incoming.method} ${incoming.url}`);
-    void answer(incoming, response, serverUrl, proxy.fault).catch(() => response.destroy());
+    const request = `${incoming.method} ${incoming.url}`;
+    requests.push(request);
+    void answer(incoming, response, serverUrl, proxy.concerns(request) ? proxy.fault : "none").catch(() =>
+      response.destroy(),
+    );
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const proxy: S3Proxy = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     fault: "none",
+    concerns: () => true,
     requests,
     connections: () =>
       new Promise((resolve, reject) => {
