@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { RestClient } from "../test/support/rest-client.ts";
 import { startEventNode } from "./event-nodes.ts";
+import { cpuSecondsOfChildren } from "./process-usage.ts";
 import type { Servers } from "./servers.ts";
 import { startRollcall, type Side } from "./sides.ts";
 import { latenciesOf, type Latencies } from "./statistics.ts";
@@ -12,10 +13,16 @@ const CREATES_PER_SECOND = 200;
 const MAX_SOCKETS = 100;
 const WARM_UP_SECONDS = 3;
 
-/** `POST /users` while a relay publishes the events, and while there is none: from the moment at which it was due. */
+/** `POST /users`: from the moment at which it was due. */
+type Cost = Latencies & {
+  /** Milliseconds of CPU for each request, of all processes but the load generator: the servers, Rollcall and the relay. */
+  cpu: number;
+};
+
+/** While a relay publishes the events, and while there is none. */
 export interface CostRound {
-  published: Latencies;
-  unpublished: Latencies;
+  published: Cost;
+  unpublished: Cost;
 }
 
 /** Measures the same Rollcall with a relay and without, in turns. */
@@ -39,7 +46,7 @@ export async function measurePublishingCost(
   }
 }
 
-async function createPublished(servers: Servers, side: Side, seconds: number): Promise<Latencies> {
+async function createPublished(servers: Servers, side: Side, seconds: number): Promise<Cost> {
   const relay = await startEventNode(servers, { services: "events" });
   try {
     // Also publishes what was written while there was no relay.
@@ -50,9 +57,10 @@ async function createPublished(servers: Servers, side: Side, seconds: number): P
   }
 }
 
-async function createUsers(side: Side, seconds: number): Promise<Latencies> {
+async function createUsers(side: Side, seconds: number): Promise<Cost> {
   const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
   const count = seconds * CREATES_PER_SECOND;
+  const cpuBefore = cpuSecondsOfChildren();
   const latencies = await atSteadyRate({ perSecond: CREATES_PER_SECOND, count }, async (dueAt) => {
     const email = `cost.${randomBytes(8).toString("hex")}@example.com`;
     const body = { email, firstName: "Ngozi", lastName: "Adichie" };
@@ -60,6 +68,8 @@ async function createUsers(side: Side, seconds: number): Promise<Latencies> {
     if (status !== 201) throw new Error(`POST /users was answered with ${status}`);
     return performance.now() - dueAt;
   });
+  const cpuSeconds = [...cpuSecondsOfChildren()].map(([pid, after]) => after - (cpuBefore.get(pid) ?? 0));
   client.close();
-  return latenciesOf(latencies);
+  const cpu = (cpuSeconds.reduce((sum, used) => sum + used, 0) / count) * 1000;
+  return { ...latenciesOf(latencies), cpu };
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { setInterval } from "node:timers";
 
+import { processTree } from "../test/support/processes.ts";
+
 /** What a group of processes used over some time. */
 export interface Usage {
   /** Of the sum of their resident memory. */
@@ -25,6 +27,19 @@ export function watchUsage(pids: readonly number[]): () => Usage {
     sample();
     return { peakBytes, cpuSeconds: sum(pids, cpuSeconds) - cpuBefore };
   };
+}
+
+/** CPU time of all processes that this one has started and that still run, with those that they started. Linux only. */
+export function cpuSecondsOfChildren(): Map<number, number> {
+  const used = new Map<number, number>();
+  for (const pid of processTree(process.pid).filter((each) => each !== process.pid)) {
+    try {
+      used.set(pid, cpuSeconds(pid));
+    } catch {
+      // It has ended since it was listed.
+    }
+  }
+  return used;
 }
 
 function residentBytes(pid: number): number {

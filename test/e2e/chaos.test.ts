@@ -131,8 +131,12 @@ async function untilDrained(): Promise<void> {
     const manager = await connection.jetstreamManager();
     await waitFor(
       async () => {
-        const { num_pending, num_ack_pending } = await manager.consumers.info("EVENTS", "chaos");
-        return num_pending + num_ack_pending === 0;
+        // Those of the consumer, one for each type of event, and not of who has just read the stream.
+        const all = await manager.consumers.list("EVENTS").next();
+        const waiting = all
+          .filter(({ name }) => name.startsWith("chaos_"))
+          .map(({ num_pending, num_ack_pending }) => num_pending + num_ack_pending);
+        return waiting.length > 0 && waiting.every((count) => count === 0);
       },
       { description: "the consumer to be drained", timeoutMs: DRAIN_MS, intervalMs: 100 },
     );
