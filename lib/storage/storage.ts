@@ -40,8 +40,8 @@ export interface Storage {
   /** Undefined when there is no such object. */
   head(key: string): Promise<ObjectInfo | undefined>;
   /**
-   * The bytes of an object, or of a range of it; undefined when there is no such object. Whoever takes the stream
-   * reads it to its end or destroys it.
+   * The bytes of an object, or of a range that lies within it; undefined when there is no such object. Whoever takes
+   * the stream reads it to its end or destroys it.
    */
   read(key: string, range?: ByteRange): Promise<{ info: ObjectInfo; stream: Readable } | undefined>;
   /** Removes objects. One that is not there counts as removed. */

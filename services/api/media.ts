@@ -25,6 +25,12 @@ const YEAR_SECONDS = 31_536_000;
 /** A client that takes nothing for so long is disconnected. */
 const IDLE_MS = 30_000;
 
+/** What a pipeline says when the other side is gone: in the middle, or before it has begun. */
+const CLIENT_HAS_LEFT: ReadonlySet<unknown> = new Set([
+  "ERR_STREAM_PREMATURE_CLOSE",
+  "ERR_STREAM_UNABLE_TO_PIPE",
+]);
+
 interface MediaParts extends MediaFilesParts {
   /** The node's SECRET, with which URLs of private images are signed. */
   secret: string;
@@ -113,8 +119,8 @@ export class Media {
       response.statusCode = 206;
       response.setHeader("Content-Range", `bytes ${range.start}-${range.end}/${info.bytes}`);
     }
-    if (found && !Buffer.isBuffer(found.body)) await this.#send(request, response, found.body);
-    else response.end(found?.body);
+    if (found) await this.#send(request, response, found.body);
+    else response.end();
   }
 
   /** For what has to be made. @throws RATE_LIMITED */
@@ -124,15 +130,19 @@ export class Media {
   }
 
   /** As fast as the client takes it. */
-  async #send(request: GatewayRequest, response: ServerResponse, stream: Readable): Promise<void> {
+  async #send(request: GatewayRequest, response: ServerResponse, body: Buffer | Readable): Promise<void> {
     response.setTimeout(IDLE_MS, () => response.destroy());
+    if (Buffer.isBuffer(body)) {
+      response.end(body);
+      return;
+    }
     try {
-      await pipeline(stream, response);
+      await pipeline(body, response);
     } catch (error) {
-      // Into an answer whose client has left already, the pipeline has not even begun.
-      stream.destroy();
-      // A client that has left is in the access log.
-      if ((error as NodeJS.ErrnoException).code === "ERR_STREAM_PREMATURE_CLOSE") return;
+      // For a client that had left already, the pipeline has not begun, and does not end what it was to read.
+      body.destroy();
+      // Such clients are in the access log.
+      if (CLIENT_HAS_LEFT.has((error as NodeJS.ErrnoException).code)) return;
       this.#parts.log.warn({ err: error, requestId: request.id }, "a file was not sent whole");
     }
   }
