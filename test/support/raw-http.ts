@@ -34,13 +34,14 @@ export async function sendRaw(
   return parse(Buffer.concat(chunks).toString("utf8"));
 }
 
-/** Sends a part of a request and breaks the connection off. */
+/** Sends a part of a request and breaks the connection off. A server that does so before is no error. */
 export async function sendAndAbort(url: string, bytes: string): Promise<void> {
   const { hostname, port } = new URL(url);
   const socket = createConnection({ host: hostname, port: Number(port) });
   await once(socket, "connect");
+  socket.on("error", () => undefined);
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   await new Promise<void>((resolve) => socket.write(bytes, "latin1", () => resolve()));
-  const closed = once(socket, "close");
   socket.resetAndDestroy();
   await closed;
 }
