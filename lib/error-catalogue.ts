@@ -36,7 +36,7 @@ export const ERROR_CATALOGUE = {
     title: "The body cannot be read",
     retryable: false,
     description:
-      "The body is not valid JSON in UTF-8, is missing, or does not arrive whole. `detail` says which.",
+      "The body is not valid JSON in UTF-8 or no valid form, is missing, or does not arrive whole. `detail` says which.",
   },
   MALFORMED_REQUEST: {
     status: 400,
@@ -219,7 +219,7 @@ export const ERROR_CATALOGUE = {
     title: "The content type is not supported",
     retryable: false,
     description:
-      "Send `application/json` in UTF-8 (for PATCH also `application/merge-patch+json`), without `Content-Encoding`.",
+      "Send `application/json` in UTF-8 (for PATCH also `application/merge-patch+json`), an image as `multipart/form-data` or `image/*`, without `Content-Encoding`.",
   },
   UNSUPPORTED_IMAGE_TYPE: {
     status: 415,
