@@ -7,6 +7,7 @@ import { Slots } from "../../lib/slots.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import { pause } from "../../lib/waiting.ts";
 import { allowIdle, writersOf } from "./creation.ts";
+import type { ImageRecord } from "./images.domain.ts";
 import { fileNotFound } from "./images.errors.ts";
 import type { ImagesRepository } from "./images.repository.ts";
 import { storeFile } from "./stored-files.ts";
@@ -69,9 +70,7 @@ export class Rendering {
     const deadline = AbortSignal.timeout(this.timeoutMs);
     while (!deadline.aborted) {
       const isThere = await this.#slots.run(() =>
-        database.transaction((transaction) =>
-          this.#renderAlone(key, { ...file, imageId: image.id }, transaction),
-        ),
+        database.transaction((transaction) => this.#renderAlone(key, image, file, transaction)),
       );
       if (isThere) return;
       await pause(LOOK_MS, deadline);
@@ -79,24 +78,23 @@ export class Rendering {
     throw appError("OVERLOADED");
   }
 
-  /**
-   * The row is kept while the file is made: were it deleted meanwhile, nobody would remove the file.
-   *
-   * @returns false when another node is making it
-   */
+  /** @returns false when another node is making it */
   async #renderAlone(
     key: string,
-    { imageId, preset, format }: MediaFile & { imageId: string },
+    image: ImageRecord,
+    { preset, format }: MediaFile,
     transaction: DatabaseTransaction,
   ): Promise<boolean> {
     const { images, storage, workshop } = this.#parts;
     const [lock] = await transaction.query<{ is_ours: boolean }>(TRY_LOCK, [key]);
     if (!lock?.is_ours) return false;
     allowIdle(transaction);
-    const image = await images.share(imageId, transaction);
-    if (!image) throw fileNotFound();
     if (await storage.head(key)) return true;
-    await workshop.render(image, { preset, format }, (made) => storeFile(storage, image, made));
+    await workshop.render(image, { preset, format }, async (made) => {
+      // The row is there until the file is: were it deleted before, nobody would remove the file.
+      if (!(await images.share(image.id, transaction))) throw fileNotFound();
+      await storeFile(storage, image, made);
+    });
     return true;
   }
 }
