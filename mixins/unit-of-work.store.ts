@@ -147,6 +147,8 @@ export interface EventOrigin {
   now: Date;
 }
 
+/** Events that one statement appends, so that each stays well within the time of a statement. */
+const APPEND_BATCH = 1000;
 const APPEND = { name: "unit-of-work.append", text: APPEND_EVENTS };
 
 /** Writes events to the outbox, without a result for idempotent replay. */
@@ -156,7 +158,10 @@ export async function appendEvents(
   { actor, requestId, now }: EventOrigin,
 ): Promise<void> {
   const rows = events.map(({ subject, event }) => outboxRow(subject, event));
-  await transaction.query(APPEND, [actor, requestId, now, JSON.stringify(rows)]);
+  const batches: string[] = [];
+  while (rows.length > 0) batches.push(JSON.stringify(rows.splice(0, APPEND_BATCH)));
+  // Together, as whoever enlists this may end the transaction meanwhile.
+  await Promise.all(batches.map((batch) => transaction.query(APPEND, [actor, requestId, now, batch])));
 }
 
 function outboxRow(subject: string, { type, data, changedFields }: DomainEvent): object {

@@ -109,16 +109,23 @@ const DELETE_UPLOADS = {
 };
 const DELETE_OF_USER = {
   name: "images.delete-of-user",
-  text: deletion("user_id = $1 AND user_version <= $2"),
+  text: deletion(`id IN (
+    SELECT id FROM images.images WHERE user_id = $1 AND user_version <= $2 LIMIT $3
+  )`),
 };
-const FIND_DELETED = {
-  name: "images.find-deleted",
-  text: "DELETE FROM images.deleted WHERE user_id = $1 RETURNING image_id AS id",
+const TAKE_DELETED = {
+  name: "images.take-deleted",
+  text: `DELETE FROM images.deleted WHERE image_id IN (
+    SELECT image_id FROM images.deleted WHERE user_id = $1 LIMIT $2
+  ) RETURNING image_id AS id`,
 };
 const PURGE_DELETED = {
   name: "images.purge-deleted",
   text: "DELETE FROM images.deleted WHERE deleted_at < now() - $1 * interval '1 day'",
 };
+
+/** Rows that one statement deletes: PostgreSQL gives a statement seconds, and a user may have any number of images. */
+const BATCH = 1000;
 
 /** Access to the rows of images. */
 export class ImagesRepository {
@@ -216,23 +223,37 @@ export class ImagesRepository {
   /**
    * Deletes all that a user has had up to a version, and lets it have no more until it has a later one.
    *
-   * @returns the ids of its images
+   * @returns the ids of its images, in batches
    */
-  async deleteOfUser(userId: string, version: number, transaction: DatabaseTransaction): Promise<string[]> {
+  async *deleteOfUser(
+    userId: string,
+    version: number,
+    transaction: DatabaseTransaction,
+  ): AsyncGenerator<string[]> {
     transaction.enlist(transaction.query(SET_GONE, [userId, version]));
     transaction.enlist(transaction.query(DELETE_UPLOADS, [userId]));
-    const rows = await transaction.query<{ id: string }>(DELETE_OF_USER, [userId, version]);
-    return rows.map(({ id }) => id);
+    yield* batches(() => transaction.query(DELETE_OF_USER, [userId, version, BATCH]));
   }
 
-  /** The ids of the images of a user that were deleted while the log goes back; they are not remembered any longer. */
-  async takeDeleted(userId: string, transaction: DatabaseTransaction): Promise<string[]> {
-    const rows = await transaction.query<{ id: string }>(FIND_DELETED, [userId]);
-    return rows.map(({ id }) => id);
+  /**
+   * The ids, in batches, of the images of a user that were deleted while the log goes back; they are not remembered any
+   * longer.
+   */
+  takeDeleted(userId: string, transaction: DatabaseTransaction): AsyncGenerator<string[]> {
+    return batches(() => transaction.query(TAKE_DELETED, [userId, BATCH]));
   }
 
   /** Forgets deleted images that no event of the log is about any more. */
   async purgeDeleted(retentionDays: number): Promise<void> {
     await this.#database.query(PURGE_DELETED, [retentionDays]);
+  }
+}
+
+/** The ids that a statement gives, which is run until it gives none: others may delete some of a batch before it does. */
+async function* batches(run: () => Promise<{ id: string }[]>): AsyncGenerator<string[]> {
+  for (;;) {
+    const rows = await run();
+    if (rows.length === 0) return;
+    yield rows.map(({ id }) => id);
   }
 }

@@ -21,12 +21,15 @@ export function ownerConsumer(
     maxDeliver: 30,
     concurrency: 2,
     handler: async ({ event: { type, subject: userId, data }, transaction, record }) => {
-      const ids = await images.deleteOfUser(userId, data.version, transaction);
-      if (type === "user-erased_v1") {
-        await forget(transaction, await images.takeDeleted(userId, transaction));
+      let hasDeleted = false;
+      for await (const ids of images.deleteOfUser(userId, data.version, transaction)) {
+        for (const id of ids) record(id, imageDeleted(id, userId));
+        hasDeleted = true;
       }
-      for (const id of ids) record(id, imageDeleted(id, userId));
-      if (ids.length > 0) onDeleted();
+      if (type === "user-erased_v1") {
+        for await (const ids of images.takeDeleted(userId, transaction)) await forget(transaction, ids);
+      }
+      if (hasDeleted) onDeleted();
     },
   });
 }

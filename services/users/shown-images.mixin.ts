@@ -21,6 +21,13 @@ const EVENTS = [
 ] as const;
 
 /**
+ * Each takes three connections of the database, one after the other: for itself, for the change, and for the answer of
+ * the images service, when that runs on the same node. Were all taken by the first, none would get any further.
+ */
+const eventsAtOnce = ({ DATABASE_POOL_MAX: connections }: Node["config"]): number =>
+  Math.max(1, Math.floor(connections / 4));
+
+/**
  * Keeps `imageUrls` and `avatarUrl` of users as the images service has them. It is asked while the row of the user is
  * locked: whichever of two events about different images is handled last has seen what both have changed.
  */
@@ -32,8 +39,7 @@ export function ShownImagesMixin(node: Node): Partial<ServiceSchema> {
         events: EVENTS,
         // For an hour or so: the images service may be away for longer than it takes to write a row.
         maxDeliver: 30,
-        // Each takes two connections of the database.
-        concurrency: 2,
+        concurrency: eventsAtOnce(node.config),
         handler: async ({ event, call }) => {
           const id = userToRefresh(event);
           if (id === undefined) return;
