@@ -5,8 +5,8 @@ import type { LocalFile } from "./storage.ts";
 
 /** What is still unfinished after this time was left by a process that was killed. */
 const LEFTOVER_AGE_MS = 60 * 60_000;
-/** A folder that has become empty may be removed just before something is put into it. */
-const MOVE_ATTEMPTS = 5;
+/** A folder that has become empty may be removed while something is put into it, also while it is made again. */
+const MOVE_ATTEMPTS = 10;
 
 interface Writing {
   /** Where the bytes are written first: in the same file system as the path. */
@@ -50,8 +50,9 @@ async function syncToDisk(path: string, expectedBytes: number): Promise<void> {
 async function move(from: string, to: string): Promise<void> {
   const folder = dirname(to);
   for (let attempt = 1; ; attempt += 1) {
-    const firstMade = await mkdir(folder, { recursive: true });
+    let firstMade: string | undefined;
     try {
+      firstMade = await mkdir(folder, { recursive: true });
       await rename(from, to);
     } catch (error) {
       if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;

@@ -242,3 +242,18 @@ describe.each(["disk", "s3"])("a storage on %s", (kind) => {
     expect((await read("early/one"))?.length).toBe(5_000_000);
   });
 });
+
+test("a storage on disk loses no file to others who keep removing the folder that it is put into", async () => {
+  const storage = createStorage("disk");
+  const file = fileOf(Buffer.from("1"));
+  const writers = Array.from({ length: 16 }, async (_, writer) => {
+    for (let round = 0; round < 25; round += 1) {
+      const key = `busy/${hashOf("one")}/${writer}-${round}`;
+      await storage.put(key, file);
+      expect(await storage.head(key)).toBeDefined();
+      await storage.remove([key]);
+    }
+  });
+  await Promise.all(writers);
+  storage.close();
+});
