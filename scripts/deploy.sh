@@ -42,6 +42,6 @@ until in_namespace wait --for=condition=complete --timeout=2s job/migrate 2>/dev
 done
 
 apply 'tier=node'
-for deployment in users auth events cache gateway; do
+for deployment in users auth events images cache gateway; do
   in_namespace rollout status "deployment/$deployment" --timeout=5m
 done
