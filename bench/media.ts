@@ -1,6 +1,6 @@
 /**
  * `node bench/media.ts`: files of images through the gateway, beside a bare static file server of Node for the same
- * bytes. With options the figures are only printed, and not put on record in `MEDIA.md`:
+ * bytes. The figures go on record in `MEDIA.md`; with options they are only printed:
  *
  *     node bench/media.ts --rounds 1 --seconds 5
  */
@@ -8,39 +8,44 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cpus, loadavg } from "node:os";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-
-import { pino } from "pino";
 
 import { mediaKey, mediaPath, type MediaFile } from "../lib/media-path.ts";
 import { DiskStorage } from "../lib/storage/disk.ts";
 import { freePort } from "../test/support/ports.ts";
 import { launchRollcall } from "../test/support/rollcall-process.ts";
+import { silentLogger } from "../test/support/silent-logger.ts";
 import { closeTestRun, temporaryDir, testRunDir } from "../test/support/test-run.ts";
 import { waitFor } from "../test/support/wait-for.ts";
-import type { LoadResult } from "./load.ts";
-import { runLoadGenerator } from "./measure.ts";
+import { renderTable, spread, verdict, whole } from "./figures.ts";
+import { runLoadGenerator, type Sample } from "./measure.ts";
 import { watchUsage } from "./process-usage.ts";
+import { median } from "./statistics.ts";
+import { ratioOf } from "./summary.ts";
 
 /** Least share of the peer's throughput. */
 const TARGET = 0.8;
 const CONNECTIONS = 50;
+/** Of each size; each request takes one of them at random. */
 const FILES = 200;
-const SIZES = { "4 KiB": 4096, "60 KiB": 61_440, "300 KiB": 307_200 };
+const WARM_UP_SECONDS = 2;
 
-interface Case {
-  title: string;
-  size: keyof typeof SIZES;
-  isKnown: boolean;
+/** A client that has the file asks by its ETag, and gets 304. */
+const CASES = [
+  { title: "60 KiB, which the client has", bytes: 61_440, isKnown: true },
+  { title: "4 KiB", bytes: 4096, isKnown: false },
+  { title: "60 KiB", bytes: 61_440, isKnown: false },
+  { title: "300 KiB", bytes: 307_200, isKnown: false },
+] as const;
+type Case = (typeof CASES)[number];
+
+interface Side {
+  name: string;
+  url: string;
+  pid: number;
 }
-
-const CASES: readonly Case[] = [
-  { title: "client that has the file, 304", size: "60 KiB", isKnown: true },
-  { title: "file of 4 KiB", size: "4 KiB", isKnown: false },
-  { title: "file of 60 KiB", size: "60 KiB", isKnown: false },
-  { title: "file of 300 KiB", size: "300 KiB", isKnown: false },
-];
 
 const { values: options } = parseArgs({
   options: { rounds: { type: "string", default: "5" }, seconds: { type: "string", default: "6" } },
@@ -50,7 +55,6 @@ const isComplete = process.argv.length === 2;
 testRunDir();
 const dataDir = temporaryDir("media");
 const plainDir = join(dataDir, "plain");
-const filesBySize = await storeFiles();
 const peerPort = await freePort();
 const peer = spawn(
   process.execPath,
@@ -60,27 +64,33 @@ const peer = spawn(
     env: { ...process.env, NODE_ENV: "production" },
   },
 );
-const rollcall = launchRollcall({
-  env: { SERVICES: "all", DATA_DIR: dataDir, NODE_ENV: "production", LOG_LEVEL: "warn" },
-});
+const rollcall = launchRollcall({ env: { DATA_DIR: dataDir, NODE_ENV: "production", LOG_LEVEL: "warn" } });
 try {
   await waitFor(() => rollcall.url, { description: "Rollcall to start", timeoutMs: 60_000 });
-  const sides = { rollcall: rollcall.url, peer: `http://127.0.0.1:${peerPort}` };
-  await waitFor(async () => (await fetch(`${sides.peer}/none`)).status === 404, {
-    description: "the peer to listen",
-  });
-  const rows = [];
+  const sides: [Side, Side] = [
+    { name: "Rollcall", url: rollcall.url, pid: rollcall.pid },
+    { name: "the peer", url: `http://127.0.0.1:${peerPort}`, pid: peer.pid ?? 0 },
+  ];
+  const load = loadavg()[0] ?? Number.NaN;
+  const rows: string[][] = [];
   for (const measured of CASES) rows.push(await measure(measured, sides));
   const figures = [
-    "| what | Rollcall, requests/s | peer, requests/s | share, median (lowest–highest) | target |",
-    "| --- | ---: | ---: | --- | --- |",
-    ...rows,
-  ].join("\n");
+    `- Date: ${new Date().toISOString().slice(0, 10)}\n- Machine: ${cpus().length} × ${cpus()[0]?.model.trim()}; load average before the start ${load.toFixed(1)}; Node ${process.version}`,
+    renderTable(
+      [
+        "File",
+        "Rollcall requests/s",
+        "Peer requests/s",
+        "Ratio (rounds)",
+        "Target",
+        "CPU µs/request, Rollcall / peer",
+      ],
+      rows,
+    ),
+  ].join("\n\n");
   console.log(figures);
-  if (isComplete) {
-    const title = "# Files of images, beside a bare static file server of Node";
-    await writeFile(join(import.meta.dirname, "MEDIA.md"), `${title}\n\n${figures}\n`);
-  }
+  const title = `# Files of images, beside a bare static file server of Node\n\n${FILES} files of each size, ${CONNECTIONS} connections.`;
+  if (isComplete) await writeFile(join(import.meta.dirname, "MEDIA.md"), `${title}\n\n${figures}\n`);
 } finally {
   await rollcall.stop();
   peer.kill();
@@ -88,73 +98,63 @@ try {
 }
 
 /** Puts the same bytes into the storage and, under the same paths, into the folder of the peer. */
-async function storeFiles(): Promise<Record<string, string[]>> {
-  const storage = new DiskStorage({
-    root: join(dataDir, "images"),
-    timeoutMs: 60_000,
-    log: pino({ level: "silent" }),
-  });
-  const paths: Record<string, string[]> = {};
-  for (const [name, bytes] of Object.entries(SIZES)) {
-    paths[name] = [];
-    for (let index = 0; index < FILES; index += 1) {
-      const hash = randomBytes(32).toString("hex");
-      const file: MediaFile = { visibility: "public", hash, preset: "small", format: "webp" };
-      const path = join(plainDir, mediaPath(file));
-      mkdirSync(join(path, ".."), { recursive: true });
-      writeFileSync(path, randomBytes(bytes));
-      await storage.put(mediaKey(file), { path, bytes, contentType: "image/webp" });
-      paths[name].push(mediaPath(file));
-    }
+async function storeFiles(bytes: number): Promise<string[]> {
+  const storage = new DiskStorage({ root: join(dataDir, "images"), timeoutMs: 60_000, log: silentLogger });
+  const paths: string[] = [];
+  for (let index = 0; index < FILES; index += 1) {
+    const hash = randomBytes(32).toString("hex");
+    const file: MediaFile = { visibility: "public", hash, preset: "small", format: "webp" };
+    const path = join(plainDir, mediaPath(file));
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, randomBytes(bytes));
+    await storage.put(mediaKey(file), { path, bytes, contentType: "image/webp" });
+    paths.push(mediaPath(file));
   }
   storage.close();
   return paths;
 }
 
-async function measure(
-  { title, size, isKnown }: Case,
-  sides: Record<"rollcall" | "peer", string>,
-): Promise<string> {
-  const paths = isKnown ? (filesBySize[size] ?? []).slice(0, 1) : (filesBySize[size] ?? []);
-  const run = async (baseUrl: string, seconds: number): Promise<LoadResult> => {
-    const headers = isKnown ? { "if-none-match": await tagAt(`${baseUrl}${paths[0]}`) } : {};
-    return runLoadGenerator({ baseUrl, paths, creates: false, headers, connections: CONNECTIONS, seconds });
-  };
-  await run(sides.rollcall, 2);
-  await run(sides.peer, 2);
-  const rounds: { rollcall: number; peer: number }[] = [];
+/** Puts both sides under load in turns (A B, B A, …), after a warm-up. */
+async function measure({ title, bytes, isKnown }: Case, [ours, theirs]: [Side, Side]): Promise<string[]> {
+  const paths = (await storeFiles(bytes)).slice(0, isKnown ? 1 : FILES);
+  const samples = new Map<Side, Sample[]>([
+    [ours, []],
+    [theirs, []],
+  ]);
+  for (const side of [ours, theirs]) await run(side, paths, isKnown, WARM_UP_SECONDS);
   for (let round = 0; round < Number(options.rounds); round += 1) {
-    const results = { rollcall: 0, peer: 0 };
-    const turns = ["rollcall", "peer"] as const;
-    for (const side of round % 2 === 0 ? turns : turns.toReversed()) {
-      const usageOf = watchUsage([side === "peer" ? (peer.pid ?? 0) : rollcall.pid]);
-      const { requestsPerSecond, completed, unexpected, failed } = await run(
-        sides[side],
-        Number(options.seconds),
-      );
-      const cpuMicroseconds = (usageOf().cpuSeconds * 1e6) / completed;
-      const expected = isKnown ? "304" : "";
-      if (failed > 0 || Object.keys(unexpected).join() !== expected) {
-        throw new Error(`${side}, ${title}: ${failed} failed, ${JSON.stringify(unexpected)}`);
-      }
-      results[side] = requestsPerSecond;
-      console.error(
-        `${title}: ${side} ${Math.round(requestsPerSecond)} requests/s, ${Math.round(cpuMicroseconds)} µs of CPU each`,
-      );
+    for (const side of round % 2 === 0 ? [ours, theirs] : [theirs, ours]) {
+      const sample = await run(side, paths, isKnown, Number(options.seconds));
+      samples.get(side)?.push(sample);
+      console.error(`${title}: ${side.name} ${whole(sample.requestsPerSecond)} requests/s`);
     }
-    rounds.push(results);
   }
-  const shares = rounds.map((each) => each.rollcall / each.peer).toSorted((a, b) => a - b);
-  const middle = (values: number[]) =>
-    values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
-  const speed = (side: "rollcall" | "peer") =>
-    Math.round(middle(rounds.map((each) => each[side]))).toLocaleString("en");
-  const share = `${middle(shares).toFixed(2)} (${shares[0]?.toFixed(2)}–${shares.at(-1)?.toFixed(2)})`;
-  const isMet = middle(shares) >= TARGET ? "met" : "**missed**";
-  return `| ${title} | ${speed("rollcall")} | ${speed("peer")} | ${share} | ≥ ${TARGET}: ${isMet} |`;
+  const [own = [], other = []] = samples.values();
+  const ratio = ratioOf(own, other, ({ requestsPerSecond }) => requestsPerSecond);
+  const speedOf = (side: Sample[]) => whole(median(side.map(({ requestsPerSecond }) => requestsPerSecond)));
+  const cpuOf = (side: Sample[]) =>
+    whole(median(side.map(({ cpuMicrosecondsPerRequest }) => cpuMicrosecondsPerRequest)));
+  const target = `≥ ${TARGET}: ${verdict(ratio.median >= TARGET)}`;
+  return [title, speedOf(own), speedOf(other), spread(ratio), target, `${cpuOf(own)} / ${cpuOf(other)}`];
 }
 
-async function tagAt(url: string): Promise<string> {
+/** @throws {Error} when anything is answered that is not expected: the figures would mean nothing */
+async function run(side: Side, paths: string[], isKnown: boolean, seconds: number): Promise<Sample> {
+  const headers: Record<string, string> = isKnown
+    ? { "if-none-match": await tagOf(`${side.url}${paths[0]}`) }
+    : {};
+  const load = { baseUrl: side.url, paths, creates: false, headers, connections: CONNECTIONS, seconds };
+  const usageOf = watchUsage([side.pid]);
+  const result = await runLoadGenerator(load);
+  const { peakBytes, cpuSeconds } = usageOf();
+  const others = Object.keys(result.unexpected).join();
+  if (result.failed > 0 || others !== (isKnown ? "304" : "")) {
+    throw new Error(`${side.name}: ${result.failed} failed, statuses ${others}`);
+  }
+  return { ...result, peakBytes, cpuMicrosecondsPerRequest: (cpuSeconds * 1e6) / result.completed };
+}
+
+async function tagOf(url: string): Promise<string> {
   const response = await fetch(url);
   await response.arrayBuffer();
   return response.headers.get("etag") ?? "";
