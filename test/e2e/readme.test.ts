@@ -47,6 +47,6 @@ test("nodes are started by hand as the README says, on an empty database, and al
 
   expect(brokenPromises(outcomes)).toEqual([]);
   const output = outcomes.map((outcome) => outcome.output).join("");
-  expect(output.match(/"msg":"node started"/g)).toHaveLength(6);
-  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(6);
+  expect(output.match(/"msg":"node started"/g)).toHaveLength(7);
+  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(7);
 }, 60_000);
