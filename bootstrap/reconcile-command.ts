@@ -27,7 +27,7 @@ try {
   try {
     const report = await reconcile({ database, storage, config }, { fix });
     process.stdout.write(`${reportLines(report).join("\n")}\n`);
-    if (report.found > 0 && !fix) process.exitCode = 1;
+    if (report.found > 0 && !report.isFixed) process.exitCode = 1;
   } finally {
     storage.close();
     await database.close();

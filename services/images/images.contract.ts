@@ -62,6 +62,8 @@ export interface ReconcileReport {
   found: number;
   /** Files of configured presets that are not there. They are made when they are asked for. */
   missingFiles: number;
+  /** Not one image has its bytes in the storage: it is not the one of this database, so nothing is mended. */
+  isForeign: boolean;
   isFixed: boolean;
 }
 

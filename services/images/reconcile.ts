@@ -24,11 +24,12 @@ interface ReconcileParts {
  * Compares the rows of images with the stored bytes, in the order of their hashes, so that neither need fit into memory.
  * What does not fit is looked at once more before it is told, since both change meanwhile.
  *
- * @param options `fix` deletes rows without bytes, with their events, and bytes without rows
+ * @param options `fix` deletes rows without bytes, with their events, and bytes without rows, unless not one image has
+ *   its bytes there: that is a wrong bucket, a volume that is not mounted, or the database of another system
  * @throws STORAGE_UNAVAILABLE, and the errors of the database
  */
 export async function reconcile(parts: ReconcileParts, { fix }: { fix: boolean }): Promise<ReconcileReport> {
-  const run = new Reconciliation(parts, fix);
+  const run = new Reconciliation(parts, { fix, isForeign: await hasNothingInCommon(parts) });
   await run.compareOriginals();
   for (const visibility of VISIBILITIES) await run.compareFiles(visibility);
   return run.report;
@@ -40,7 +41,7 @@ class Reconciliation {
   readonly #images: ImagesRepository;
   readonly #sparedAfter = Date.now() - SPARED_MS;
 
-  constructor(parts: ReconcileParts, fix: boolean) {
+  constructor(parts: ReconcileParts, { fix, isForeign }: { fix: boolean; isForeign: boolean }) {
     this.#parts = parts;
     this.#images = new ImagesRepository(parts.database);
     this.report = {
@@ -50,14 +51,13 @@ class Reconciliation {
       bytesWithoutRows: [],
       found: 0,
       missingFiles: 0,
-      isFixed: fix,
+      isForeign,
+      isFixed: fix && !isForeign,
     };
   }
 
   async compareOriginals(): Promise<void> {
-    const { database, storage } = this.#parts;
-    const objects = groupByHash(storage.list("originals/"), "originals/");
-    for await (const { left: row, right: group } of mergeByHash(rowsByHash(database), objects)) {
+    for await (const { left: row, right: group } of rowsWithOriginals(this.#parts)) {
       if (row) this.report.images += 1;
       if (row && !group) await this.#checkRow(row);
       await this.#checkGroup(row, group);
@@ -115,6 +115,20 @@ class Reconciliation {
     this.report.found += 1;
     if (findings.length < MAX_FINDINGS) findings.push(finding);
   }
+}
+
+/** Whether there are images or bytes, but no image has its bytes. It reads no further than to the first one that has. */
+async function hasNothingInCommon(parts: ReconcileParts): Promise<boolean> {
+  let isAnythingThere = false;
+  for await (const { left: row, right: group } of rowsWithOriginals(parts)) {
+    if (row && group) return false;
+    isAnythingThere = true;
+  }
+  return isAnythingThere;
+}
+
+function rowsWithOriginals({ database, storage }: ReconcileParts) {
+  return mergeByHash(rowsByHash(database), groupByHash(storage.list("originals/"), "originals/"));
 }
 
 /** The objects of one image. */

@@ -26,7 +26,8 @@ import {
 import { runRollcall } from "../support/rollcall-process.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { storedEvents } from "../support/stored-rows.ts";
-import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { startTestNodes, type Settings, type TestNodes } from "../support/test-nodes.ts";
+import { temporaryDir } from "../support/test-run.ts";
 
 const SECRET = "the same on all nodes, as they read each other's cursors";
 
@@ -298,14 +299,24 @@ describe("a reconciliation", () => {
     await shared.storage.remove([young]);
   }, 60_000);
 
+  test("mends nothing in a storage that has the bytes of no image: a wrong bucket, or a folder that is not mounted", async () => {
+    const image = await upload();
+    const { exitCode, output } = await runReconcile(["--fix"], { DATA_DIR: temporaryDir("not-mounted") });
+    expect(exitCode).toBe(1);
+    expect(output).toContain(`image ${image.id}: its original is not there\n`);
+    expect(output).toContain("Nothing is mended.");
+    expect(await call(broker, "images.get", { id: image.id })).toEqual(image);
+  }, 60_000);
+
   test("is refused with an option that it does not have", async () => {
     const { exitCode, output } = await runReconcile(["--fast"]);
     expect([exitCode, output.trim()]).toEqual([1, "Usage: npm run images:reconcile [-- --fix]"]);
   });
 });
 
-function runReconcile(args: readonly string[]) {
-  const env = { ...shared.settings, DATABASE_URL: nodes.databaseUrl, NATS_URL: "", LOG_LEVEL: "silent" };
+function runReconcile(args: readonly string[], settings: Settings = {}) {
+  const connected = { DATABASE_URL: nodes.databaseUrl, NATS_URL: "", LOG_LEVEL: "silent" };
+  const env = { ...shared.settings, ...connected, ...settings };
   return runRollcall({ program: "reconcile-command.ts", args, env });
 }
 
