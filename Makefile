@@ -47,6 +47,7 @@ bench: install system-packages ## Measure against the peer in bench/peers
 	@$(NODE) bench/auth.ts
 	@$(NODE) bench/cache.ts
 	@$(NODE) bench/media.ts
+	@$(NODE) bench/images.ts
 
 format: install ## Format all files
 	@$(NODE) node_modules/prettier/bin/prettier.cjs --write --log-level warn .

@@ -1,6 +1,7 @@
+import { isAppError } from "../../broker/errors.ts";
 import type { ImagePreset } from "../../lib/image-settings.ts";
 import type { MediaFormat } from "../../lib/media-path.ts";
-import type { ImageProcessor } from "./image-processor.ts";
+import type { ImageProcessor, PresetFile } from "./image-processor.ts";
 import { inspectImage } from "./inspection/inspect-image.ts";
 import { WorkerPool, type WorkerPoolOptions } from "./processing/worker-pool.ts";
 
@@ -8,7 +9,6 @@ import { WorkerPool, type WorkerPoolOptions } from "./processing/worker-pool.ts"
 const DECODE_BYTES_MAX = 288 * 1024 ** 2;
 /** Of the largest preset: what the files are made of, and what the encoder of AVIF takes. */
 const ENCODE_BYTES_PER_PIXEL = 40;
-const WAIT_MS = 10_000;
 const IDLE_MS = 60_000;
 
 export interface ImageProcessorOptions extends Omit<WorkerPoolOptions, "memoryBytes" | "waitMs" | "idleMs"> {
@@ -16,7 +16,7 @@ export interface ImageProcessorOptions extends Omit<WorkerPoolOptions, "memoryBy
   formats: readonly MediaFormat[];
   /** 288 MiB by default. */
   decodeBytesMax?: number;
-  /** 10 s by default. */
+  /** As long as work may take, by default. */
   waitMs?: number;
   /** One minute by default. */
   idleMs?: number;
@@ -26,8 +26,9 @@ export interface ImageProcessorOptions extends Omit<WorkerPoolOptions, "memoryBy
 export function createImageProcessor({
   presets,
   formats,
+  timeoutMs,
+  waitMs = timeoutMs,
   decodeBytesMax = DECODE_BYTES_MAX,
-  waitMs = WAIT_MS,
   idleMs = IDLE_MS,
   ...options
 }: ImageProcessorOptions): ImageProcessor {
@@ -35,7 +36,7 @@ export function createImageProcessor({
     ENCODE_BYTES_PER_PIXEL * Math.max(...presets.map(({ width, height }) => width * height));
   // Enough for ordinary images on all workers, or for one that takes much.
   const memoryBytes = Math.max(decodeBytesMax, encodeBytes * options.workers);
-  const pool = new WorkerPool({ ...options, memoryBytes, waitMs, idleMs });
+  const pool = new WorkerPool({ ...options, timeoutMs, memoryBytes, waitMs, idleMs });
 
   async function make(
     source: string,
@@ -43,7 +44,7 @@ export function createImageProcessor({
     what: Pick<ImageProcessorOptions, "presets" | "formats">,
   ) {
     const { format, decodeBytes } = await inspectImage(source, decodeBytesMax).catch((error: unknown) => {
-      pool.countRefused();
+      if (isAppError(error)) pool.countRefused();
       throw error;
     });
     return pool.run({ source, folder, format, ...what }, Math.max(decodeBytes, encodeBytes));
@@ -52,11 +53,10 @@ export function createImageProcessor({
   return {
     process: (source, folder) => make(source, folder, { presets, formats }),
     async render(source, folder, what) {
-      const preset = presets.filter(({ name }) => name === what.preset);
-      const { files } = await make(source, folder, { presets: preset, formats: [what.format] });
-      const [file] = files;
-      if (!file) throw new Error(`There is no preset ${what.preset}.`);
-      return file;
+      const preset = presets.find(({ name }) => name === what.preset);
+      if (!preset) throw new Error(`There is no preset ${what.preset}.`);
+      const { files } = await make(source, folder, { presets: [preset], formats: [what.format] });
+      return files[0] as PresetFile;
     },
     usage: () => pool.usage(),
     stop: () => pool.stop(),

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -7,11 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import sharp, { type Sharp } from "sharp";
 
 import { saved } from "../support/images.ts";
+import { watchMemory } from "../support/process-memory.ts";
 
 const MEBIBYTE = 1024 ** 2;
 /** A node with nothing but images takes 50 MiB more than the program of this test, and may take 512 MB. */
 const MEMORY_MAX = 512_000_000 - 50 * MEBIBYTE;
-const SAMPLE_INTERVAL_MS = 20;
 
 /** The largest images that are accepted, of kinds that take much memory. What they show does not matter to decoders. */
 const LARGEST: Readonly<Record<string, () => Sharp>> = {
@@ -38,20 +37,14 @@ describe("the memory of an image processor and its worker", () => {
 
   it("has a bound that the largest images of each kind do not exceed", async () => {
     const peaks: Record<string, number> = {};
-    let name = Object.keys(LARGEST)[0] ?? "";
-    const sampling = setInterval(() => {
-      peaks[name] = Math.max(peaks[name] ?? 0, memoryOf(program.pid ?? 0));
-    }, SAMPLE_INTERVAL_MS);
-    try {
-      const outcomes: string[] = [];
-      for await (const outcome of createInterface({ input: program.stdout })) {
-        name = Object.keys(LARGEST)[outcomes.push(outcome)] ?? "";
-        if (outcomes.length === sources.length) break;
-      }
-      expect(outcomes).toEqual(sources.map(() => "done"));
-    } finally {
-      clearInterval(sampling);
+    const outcomes: string[] = [];
+    let peakOf = watchMemory(program.pid ?? 0);
+    for await (const outcome of createInterface({ input: program.stdout })) {
+      peaks[Object.keys(LARGEST)[outcomes.length] ?? ""] = peakOf();
+      if (outcomes.push(outcome) === sources.length) break;
+      peakOf = watchMemory(program.pid ?? 0);
     }
+    expect(outcomes).toEqual(sources.map(() => "done"));
     expect(Object.entries(peaks).filter(([, bytes]) => bytes > MEMORY_MAX)).toEqual([]);
     // They do take much, or nothing was measured.
     expect(peaks["palette.gif"]).toBeGreaterThan(300 * MEBIBYTE);
@@ -65,20 +58,4 @@ function plain(width: number, height: number): Sharp {
 function startProgram(sources: readonly string[]) {
   const program = join(import.meta.dirname, "../support/image-program.ts");
   return spawn(process.execPath, [program, ...sources], { stdio: ["ignore", "pipe", "inherit"] });
-}
-
-/** Of a process and its children; what they share counts once. */
-function memoryOf(pid: number): number {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").map(Number);
-  return [pid, ...children].reduce((sum, each) => sum + proportionalBytes(each), 0);
-}
-
-function proportionalBytes(pid: number): number {
-  try {
-    const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1];
-    return Number(kilobytes) * 1024;
-  } catch {
-    // It has ended meanwhile.
-    return 0;
-  }
 }
