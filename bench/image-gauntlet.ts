@@ -25,7 +25,7 @@ export async function measureRefusals({ upload }: ImageNodes): Promise<string> {
     let status = 0;
     for (let attempt = 0; attempt < ATTEMPTS_OF_EACH; attempt += 1) {
       const startedAt = performance.now();
-      status = await upload(bytes);
+      ({ status } = await upload(bytes));
       times.push(performance.now() - startedAt);
     }
     if (status >= 500) throw new Error(`${name} was answered with ${status}`);
@@ -82,10 +82,10 @@ export async function measureUploads(nodes: ImageNodes): Promise<string> {
   const images = watchMemory(nodes.imagesPid);
   const before = { gateway: watchMemory(nodes.gatewayPid)(), images: watchMemory(nodes.imagesPid)() };
   const startedAt = performance.now();
-  const statuses = await Promise.all(Array.from({ length: UPLOADS }, () => nodes.upload(bytes)));
+  const answers = await Promise.all(Array.from({ length: UPLOADS }, () => nodes.upload(bytes)));
   const seconds = (performance.now() - startedAt) / 1000;
-  const wrong = statuses.filter((status) => status !== 201);
-  if (wrong.length > 0) throw new Error(`Uploads were answered with ${wrong.join(", ")}`);
+  const wrong = answers.find(({ status }) => status !== 201);
+  if (wrong) throw new Error(`An upload was answered with ${wrong.text}`);
   const grown = { gateway: (gateway() - before.gateway) / 1e6, images: (images() - before.images) / 1e6 };
   return [
     `${UPLOADS} uploads of 10 MiB at the same time, each an image of 12 megapixels, took ${seconds.toFixed(1)} s.`,

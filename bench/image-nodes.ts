@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { adminClient } from "../test/support/admin.ts";
-import type { RestClient } from "../test/support/rest-client.ts";
+import type { RestClient, RestResponse } from "../test/support/rest-client.ts";
 import { startRollcall } from "../test/support/rollcall-process.ts";
 import { temporaryDir } from "../test/support/test-run.ts";
 import type { Servers } from "./servers.ts";
@@ -16,8 +16,8 @@ export interface ImageNodes {
   gatewayPid: number;
   /** Its workers are its children. */
   imagesPid: number;
-  /** Sends a file as it is, with no word about its type, and gives the status of the answer. */
-  upload: (bytes: Buffer) => Promise<number>;
+  /** Sends a file as it is, with no word about its type, and gives the answer. */
+  upload: (bytes: Buffer) => Promise<RestResponse>;
   stop(): Promise<void>;
 }
 
@@ -32,7 +32,7 @@ export async function startImageNodes(servers: Servers): Promise<ImageNodes> {
     SECRET: "a secret of the benchmark, 32 characters or more",
     AUTH_KEYS: "0".repeat(64),
     // The last of many uploads that come together is not to be refused, also where work takes longer than it should.
-    IMAGE_TIMEOUT_MS: "60000",
+    IMAGE_TIMEOUT_MS: "300000",
     DATA_DIR: join(temporaryDir("images"), "data"),
     LOG_FORMAT: "json",
     LOG_LEVEL: "info",
@@ -48,10 +48,9 @@ export async function startImageNodes(servers: Servers): Promise<ImageNodes> {
     userId,
     gatewayPid: gateway.pid,
     imagesPid: images.pid,
-    upload: async (bytes) => {
+    upload: (bytes) => {
       const headers = { "content-type": "application/octet-stream" };
-      return (await client.request("POST", `/api/v1/users/${userId}/images`, { headers, body: bytes }))
-        .status;
+      return client.request("POST", `/api/v1/users/${userId}/images`, { headers, body: bytes });
     },
     stop: async () => {
       client.close();
