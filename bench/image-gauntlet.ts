@@ -1,9 +1,10 @@
 import { attacks, type Attack } from "../test/support/image-gauntlet.ts";
 import { photo } from "../test/support/images.ts";
 import { watchMemory } from "../test/support/process-memory.ts";
-import { verdict } from "./comparison.ts";
+import { renderTable, verdict } from "./figures.ts";
 import type { ImageNodes } from "./image-nodes.ts";
 import { runLoadGenerator } from "./measure.ts";
+import { median } from "./statistics.ts";
 
 const READ_CONNECTIONS = 10;
 const ATTACKERS = 4;
@@ -32,11 +33,11 @@ export async function measureRefusals({ upload }: ImageNodes): Promise<string> {
     if (status >= 400) refused.push({ name, ms: median(times) });
   }
   const slowest = refused.toSorted((a, b) => b.ms - a.ms);
-  const rows = slowest.slice(0, 5).map(({ name, ms }) => `| ${name} | ${ms.toFixed(0)} |`);
+  const rows = slowest.slice(0, 5).map(({ name, ms }) => [name, ms.toFixed(0)]);
   const worst = slowest[0]?.ms ?? Number.NaN;
   return [
     `${refused.length} files of the gauntlet are refused, the others become images. The slowest refusals, medians of ${ATTEMPTS_OF_EACH}:`,
-    ["| File | ms |", "| --- | ---: |", ...rows].join("\n"),
+    renderTable(["File", "ms"], rows),
     `Target at most ${REFUSAL_TARGET_MS} ms: ${verdict(worst <= REFUSAL_TARGET_MS)}.`,
   ].join("\n\n");
 }
@@ -60,14 +61,17 @@ export async function measureDisturbance(
     measured.push({ alone, beside, uploads: await attacking });
   }
   const peakMb = peakOf() / 1e6;
-  const rows = measured.map(
-    ({ alone, beside, uploads }) =>
-      `| ${alone.toFixed(2)} | ${beside.toFixed(2)} | ${(beside / alone).toFixed(2)} | ${(uploads / seconds).toFixed(1)} |`,
-  );
+  const rows = measured.map(({ alone, beside, uploads }, index) => [
+    String(index + 1),
+    alone.toFixed(2),
+    beside.toFixed(2),
+    (beside / alone).toFixed(2),
+    (uploads / seconds).toFixed(1),
+  ]);
   const times = median(measured.map(({ alone, beside }) => beside / alone));
   return [
     `\`GET /users/:id\` over ${READ_CONNECTIONS} connections, while ${ATTACKERS} clients upload the gauntlet again and again; p99 in milliseconds.`,
-    ["| p99 alone | p99 beside | times | uploads/s |", "| ---: | ---: | ---: | ---: |", ...rows].join("\n"),
+    renderTable(["Round", "p99 alone", "p99 beside", "times", "uploads/s"], rows),
     `Median: ${times.toFixed(2)} times; target at most ${P99_TARGET}: ${verdict(times <= P99_TARGET)}.`,
     `The node of images with its workers took ${peakMb.toFixed(0)} MB at most; target at most ${MEMORY_TARGET_MB}: ${verdict(peakMb <= MEMORY_TARGET_MB)}.`,
   ].join("\n\n");
@@ -121,8 +125,4 @@ async function attack({ upload }: ImageNodes, list: readonly Attack[], until: Ab
   });
   await Promise.all(attackers);
   return count;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }

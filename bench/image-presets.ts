@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { MEDIA_FORMATS } from "../lib/media-path.ts";
 import { photo, PRESETS, saved, startImageProcessor } from "../test/support/images.ts";
 import { temporaryDir } from "../test/support/test-run.ts";
-import { verdict } from "./comparison.ts";
+import { renderTable, verdict } from "./figures.ts";
 import type { PeerJob } from "./peers/sharp.ts";
+import { median } from "./statistics.ts";
 
 /** Least share of the throughput of the bare script. */
 const SPEED_TARGET = 0.9;
@@ -65,15 +66,16 @@ export async function measurePresets(rounds: number, images: number): Promise<st
 }
 
 function render(measured: readonly Round[], parallel: number): string {
-  const ratios = measured.map(({ rollcall, peer }) => rollcall / peer).toSorted((a, b) => a - b);
-  const median = ratios[ratios.length >> 1] ?? Number.NaN;
-  const rows = measured.map(
-    ({ rollcall, peer }) =>
-      `| ${rollcall.toFixed(2)} | ${peer.toFixed(2)} | ${(rollcall / peer).toFixed(2)} |`,
-  );
+  const ratio = median(measured.map(({ rollcall, peer }) => rollcall / peer));
+  const rows = measured.map(({ rollcall, peer }, index) => [
+    String(index + 1),
+    rollcall.toFixed(2),
+    peer.toFixed(2),
+    (rollcall / peer).toFixed(2),
+  ]);
   return [
     `A JPEG of 12 megapixels becomes ${PRESETS.length * MEDIA_FORMATS.length} files, ${parallel} images at a time. The peer is a bare script that calls sharp for the same files, also with one decode for each image.`,
-    ["| Rollcall images/s | Peer images/s | Ratio |", "| ---: | ---: | ---: |", ...rows].join("\n"),
-    `Median ${median.toFixed(2)}; target at least ${SPEED_TARGET}: ${verdict(median >= SPEED_TARGET)}.`,
+    renderTable(["Round", "Rollcall images/s", "Peer images/s", "Ratio"], rows),
+    `Median ${ratio.toFixed(2)}; target at least ${SPEED_TARGET}: ${verdict(ratio >= SPEED_TARGET)}.`,
   ].join("\n\n");
 }
