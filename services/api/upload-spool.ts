@@ -3,6 +3,7 @@ import { open, rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
+import { isDiskFull } from "../../lib/disk-full.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
 import { fileOf, tooLarge } from "./upload-body.ts";
 
@@ -88,9 +89,4 @@ export class UploadSpool {
     if (bytes === 0) throw appError("MALFORMED_BODY", { detail: "The file is empty." });
     return { bytes, sha256: hash.digest("hex") };
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOSPC" || code === "EDQUOT";
 }

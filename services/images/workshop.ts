@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
+import { isDiskFull } from "../../lib/disk-full.ts";
 import { originalKey, uploadKey, type MediaFormat } from "../../lib/media-path.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
@@ -48,7 +49,7 @@ export class Workshop {
   /**
    * Makes everything of an upload, and gives it to `use`.
    *
-   * @throws UPLOAD_NOT_FOUND, STORAGE_UNAVAILABLE, OVERLOADED, and as {@link ImageProcessor} and `use` do
+   * @throws UPLOAD_NOT_FOUND, STORAGE_UNAVAILABLE also when the disk is full, OVERLOADED, and as {@link ImageProcessor} and `use` do
    */
   finish<T>(
     uploadId: string,
@@ -94,6 +95,8 @@ export class Workshop {
       const folder = await mkdtemp(join(this.#folder.path, "image-"));
       try {
         return await work(folder);
+      } catch (error) {
+        throw isDiskFull(error) ? appError("STORAGE_UNAVAILABLE", {}, error) : error;
       } finally {
         await rm(folder, { recursive: true, force: true });
       }
