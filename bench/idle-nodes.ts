@@ -16,7 +16,7 @@ export interface IdleNode {
   residentBytes: number;
 }
 
-const SERVICES = ["api", "users", "auth", "events", "cache"];
+const SERVICES = ["api", "users", "auth", "events", "images", "cache"];
 const IDLE_MS = 3000;
 
 /** Starts a node of each service, without and with metrics, one after the other. */
