@@ -236,14 +236,14 @@ export class ImagesRepository {
   }
 
   /**
-   * The ids, in batches, of the images of a user that were deleted while the log goes back; they are not remembered any
+   * The ids, in batches, of the images of a user that were deleted while there may be events about them; they are not remembered any
    * longer.
    */
   takeDeleted(userId: string, transaction: DatabaseTransaction): AsyncGenerator<string[]> {
     return batches(() => transaction.query(TAKE_DELETED, [userId, BATCH]));
   }
 
-  /** Forgets deleted images that no event of the log is about any more. */
+  /** Forgets deleted images that no event is about any more, neither in the log nor among the dead letters. */
   async purgeDeleted(retentionDays: number): Promise<void> {
     await this.#database.query(PURGE_DELETED, [retentionDays]);
   }

@@ -197,7 +197,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
     },
 
     created(this: ImagesService) {
-      const parts = { storage, images, uploads, retentionDays: config.EVENT_LOG_RETENTION_DAYS };
+      const parts = { storage, images, uploads, config };
       this.sweep = createSweep(() => sweepImages(parts));
       if (node.metrics) watchImages(node.metrics.registry, { processor, removals });
     },

@@ -1,3 +1,4 @@
+import type { Config } from "../../lib/config.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import type { ImagesRepository } from "./images.repository.ts";
 import { COMPLETION_MINUTES, type UploadsRepository } from "./uploads.repository.ts";
@@ -6,8 +7,7 @@ interface SweepParts {
   storage: Storage;
   images: ImagesRepository;
   uploads: UploadsRepository;
-  /** How long the log keeps events. */
-  retentionDays: number;
+  config: Pick<Config, "EVENT_LOG_RETENTION_DAYS" | "DEAD_LETTER_RETENTION_DAYS">;
 }
 
 /** Keys that are removed in one request. */
@@ -17,9 +17,10 @@ const BATCH = 500;
  * Deletes what is over: uploads that were not completed, bytes that arrived and were left, by a client or by a gateway
  * that has died, and what is remembered of deleted images.
  */
-export async function sweepImages({ storage, images, uploads, retentionDays }: SweepParts): Promise<void> {
+export async function sweepImages({ storage, images, uploads, config }: SweepParts): Promise<void> {
   await uploads.deleteExpired();
-  await images.purgeDeleted(retentionDays);
+  // An event of the log may become a dead letter until it is too old for the log.
+  await images.purgeDeleted(config.EVENT_LOG_RETENTION_DAYS + config.DEAD_LETTER_RETENTION_DAYS);
   const leftBefore = Date.now() - COMPLETION_MINUTES * 60_000;
   let keys: string[] = [];
   for await (const { key, modifiedAt } of storage.list("uploads/")) {

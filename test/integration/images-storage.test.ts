@@ -7,6 +7,7 @@ import sharp from "sharp";
 import { call, type ActionParams } from "../../lib/contracts.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { Database } from "../../lib/database.ts";
+import { newId } from "../../lib/ids.ts";
 import { mediaKey, mediaPrefix, originalKey, uploadKey } from "../../lib/media-path.ts";
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import type { Image } from "../../services/images/images.contract.ts";
@@ -63,7 +64,7 @@ const sweep = () =>
     storage: shared.storage,
     images: new ImagesRepository(database),
     uploads: new UploadsRepository(database),
-    retentionDays: 30,
+    config: { EVENT_LOG_RETENTION_DAYS: 30, DEAD_LETTER_RETENTION_DAYS: 90 },
   });
 
 describe("a direct upload", () => {
@@ -149,6 +150,19 @@ describe("a direct upload", () => {
     expect(await nodes.sql("SELECT FROM images.uploads WHERE id = $1", [late.uploadId])).toEqual([]);
     await complete(early.uploadId);
   });
+});
+
+test("a deleted image is remembered while a dead letter may be about it, so that it is emptied with its user", async () => {
+  const ids = [newId(), newId()];
+  await nodes.sql(
+    `INSERT INTO images.deleted (image_id, user_id, deleted_at)
+     SELECT id, $2, now() - days * interval '1 day' FROM unnest($1::uuid[], '{119,121}'::integer[]) AS image (id, days)`,
+    [ids, userId],
+  );
+  await sweep();
+  expect(
+    await nodes.sql("SELECT image_id AS id FROM images.deleted WHERE image_id = ANY ($1)", [ids]),
+  ).toEqual([{ id: ids[0] }]);
 });
 
 describe("the list of the images of a user", () => {
