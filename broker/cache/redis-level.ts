@@ -14,7 +14,8 @@ const FLOOR_LIFE_MS = 60_000;
 
 /** Changes that are kept for when Redis is back; beyond it, whole namespaces are made invalid then. */
 const MAX_UNSETTLED = 10_000;
-const SETTLE_BATCH = 200;
+/** Few enough that also a busy Redis takes them in the time that one command may take. */
+const SETTLE_BATCH = 50;
 
 /** What the script answers instead of the version that stays. */
 export const STORED = -1;
@@ -159,10 +160,11 @@ export class RedisLevel {
     // A Map visits what is added to it while it is walked; changes go on meanwhile.
     while (this.#unsettled.size > 0) {
       const batch = [...this.#unsettled].slice(0, SETTLE_BATCH);
-      await inTime(Promise.all(batch.map(([key, version]) => this.#raise(client, key, version))));
-      for (const [key, version] of batch) {
+      const tell = async ([key, version]: [string, number]): Promise<void> => {
+        await this.#raise(client, key, version);
         if (this.#unsettled.get(key) === version) this.#unsettled.delete(key);
-      }
+      };
+      await inTime(Promise.all(batch.map(tell)));
     }
   }
 
