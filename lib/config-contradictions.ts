@@ -18,6 +18,15 @@ function others(names: readonly string[], name: string): string {
 }
 
 /**
+ * What one event of an image takes at the same time: a connection for the event, one for the change of the user and, if
+ * the images are on the same node, one to look at them. With fewer none would ever be done.
+ */
+function connectionsNeeded(services: readonly string[]): number {
+  if (!services.includes("users")) return 1;
+  return services.includes("images") ? 3 : 2;
+}
+
+/**
  * What settings that are valid by themselves say against each other.
  *
  * @param config what is valid by itself
@@ -36,6 +45,13 @@ export function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<s
   // Waited for twice: the gateway drains before the other services do.
   if (2 * drainMs >= stopMs) {
     problems.push({ name: "DRAIN_DELAY_MS", message: "must be below half of STOP_DEADLINE_MS" });
+  }
+  const needed = connectionsNeeded(config.SERVICES ?? []);
+  if ((config.DATABASE_POOL_MAX ?? Infinity) < needed) {
+    problems.push({
+      name: "DATABASE_POOL_MAX",
+      message: `must be ${needed} or more on a node that runs ${config.SERVICES?.includes("images") ? "users and images" : "users"}`,
+    });
   }
   if (config.NATS_URL && isMissing("SECRET")) {
     problems.push({

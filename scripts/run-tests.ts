@@ -48,11 +48,11 @@ const STAGES: readonly Stage[] = [
     args: ["node_modules/prettier/bin/prettier.cjs", "--check", "."],
     timeoutMs: 2 * MINUTE_MS,
   },
-  jestStage("unit", 2 * MINUTE_MS),
+  jestStage("unit", 4 * MINUTE_MS),
   jestStage("contract", 5 * MINUTE_MS),
-  jestStage("integration", 5 * MINUTE_MS),
+  jestStage("integration", 8 * MINUTE_MS),
   // One file at a time: they start many processes and measure how long faults last.
-  jestStage("e2e", 6 * MINUTE_MS, 1),
+  jestStage("e2e", 9 * MINUTE_MS, 1),
 ];
 
 /** Signals that end the run, and the exit codes that shells use for them. */

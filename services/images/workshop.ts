@@ -98,7 +98,8 @@ export class Workshop {
       } catch (error) {
         throw isDiskFull(error) ? appError("STORAGE_UNAVAILABLE", {}, error) : error;
       } finally {
-        await rm(folder, { recursive: true, force: true });
+        // Again, when a worker that was killed has just put something there.
+        await rm(folder, { recursive: true, force: true, maxRetries: 3 });
       }
     } finally {
       this.#count -= 1;

@@ -188,7 +188,7 @@ describe("what a node shows", () => {
     const busy = await nodes.start({
       SERVICES: "users",
       METRICS_PORT: "0",
-      DATABASE_POOL_MAX: "1",
+      DATABASE_POOL_MAX: "2",
       DATABASE_REPLICA_URLS: nodes.databaseUrl,
       DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
     });
@@ -197,8 +197,8 @@ describe("what a node shows", () => {
     const holder = await nodes.openTransaction(["SELECT FROM users.users WHERE id = $1 FOR UPDATE", [id]]);
     const update = (nickname: string) =>
       call(busy.broker, "users.update", { id, nickname }, { nodeID: busy.broker.nodeID });
-    const updates = [update("first"), update("second")];
-    await nodes.untilBlocked(1);
+    const updates = [update("first"), update("second"), update("third")];
+    await nodes.untilBlocked(2);
 
     const connections = { server: "primary", state: "in_use" };
     await waitFor(
@@ -208,7 +208,7 @@ describe("what a node shows", () => {
       },
     );
     const text = await port.scrape();
-    expect(text.value("database_pool_connections", connections)).toBe(1);
+    expect(text.value("database_pool_connections", connections)).toBe(2);
     expect(text.value("database_pool_connections", { ...connections, server: "replica-1" })).toBe(0);
     await holder.rollback();
     await Promise.all(updates);
@@ -216,7 +216,7 @@ describe("what a node shows", () => {
       const after = await port.scrape();
       return (
         after.value("database_pool_connections", connections) === 0 &&
-        after.value("database_pool_connections", { ...connections, state: "idle" }) === 1 &&
+        after.value("database_pool_connections", { ...connections, state: "idle" }) === 2 &&
         after.value("database_pool_waiting_requests", { server: "primary" }) === 0
       );
     };

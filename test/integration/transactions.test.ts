@@ -18,7 +18,12 @@ let database: Database;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   // One connection, so that a transaction finds what the one before has left on it.
-  const config = loadConfig({ DATABASE_URL: testDatabase.url, DATABASE_POOL_MAX: "1", NODE_ID: "one" });
+  const config = loadConfig({
+    SERVICES: "events",
+    DATABASE_URL: testDatabase.url,
+    DATABASE_POOL_MAX: "1",
+    NODE_ID: "one",
+  });
   database = new Database({ ...config, DATABASE_URL: testDatabase.url }, silentLogger);
   await database.query({ text: "CREATE TABLE numbers (number integer PRIMARY KEY)" }, []);
 });

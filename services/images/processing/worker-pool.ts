@@ -185,7 +185,7 @@ export class WorkerPool {
   }
 
   #errorOf(outcome: Exclude<JobOutcome, { kind: "done" }>): Error {
-    if (this.#isStopped) return this.#overloaded();
+    if (this.#isStopped || (outcome.kind === "overtime" && outcome.wasStarved)) return this.#overloaded();
     if (outcome.kind === "failed" || (outcome.kind === "died" && !outcome.hadBegun)) {
       this.#outcomes.failed += 1;
       return new Error(`The files of an image could not be made: ${outcome.message}`);

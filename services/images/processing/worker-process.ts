@@ -3,11 +3,14 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
-/** How a job ended. A worker that took too long or too much has been killed; one that had not begun died of no image. */
+/**
+ * How a job ended. A worker that took too long or too much has been killed. One that had not begun died of no image, and
+ * one that was starved got so little of the processors that the image may not be to blame.
+ */
 export type JobOutcome =
   | WorkerReply
   | { kind: "died"; message: string; hadBegun: boolean }
-  | { kind: "overtime" }
+  | { kind: "overtime"; wasStarved: boolean }
   | { kind: "overmemory" };
 
 /** What a job may take. */
@@ -22,6 +25,10 @@ const MEMORY_CHECK_INTERVAL_MS = 25;
 /** Of what a worker had to say before it died, in characters. */
 const LAST_WORDS_LENGTH = 2000;
 const PAGE_BYTES = 4096;
+/** Of the time that a job may take: with less of it on a processor, a worker was starved. */
+const STARVED_SHARE = 0.5;
+/** In which Linux counts the time of processes. */
+const TICK_MS = 10;
 
 const WORKER = fileURLToPath(new URL("worker.ts", import.meta.url));
 
@@ -79,7 +86,11 @@ export class WorkerProcess {
   async run(job: WorkerJob, limits: JobLimits): Promise<JobOutcome> {
     const { promise, resolve } = Promise.withResolvers<JobOutcome>();
     this.#settle = resolve;
-    const overtime = setTimeout(() => this.#giveUp({ kind: "overtime" }), limits.timeoutMs);
+    const before = processorMs(this.#child.pid);
+    const overtime = setTimeout(() => {
+      const workedMs = processorMs(this.#child.pid) - before;
+      this.#giveUp({ kind: "overtime", wasStarved: workedMs < STARVED_SHARE * limits.timeoutMs });
+    }, limits.timeoutMs);
     const memory = setInterval(() => {
       if (residentBytes(this.#child.pid) > limits.memoryBytes) this.#giveUp({ kind: "overmemory" });
     }, MEMORY_CHECK_INTERVAL_MS);
@@ -110,13 +121,24 @@ export class WorkerProcess {
   }
 }
 
-/** Resident memory of a process; 0 where the system does not tell, as only Linux does. */
+/** Resident memory of a process; 0 where the system does not tell. */
 function residentBytes(pid: number | undefined): number {
-  if (process.platform !== "linux" || pid === undefined) return 0;
+  return Number(statusOf(pid, "statm")?.split(" ")[1] ?? 0) * PAGE_BYTES;
+}
+
+/** Time that a process has had on processors, of all its threads; NaN where the system does not tell. */
+function processorMs(pid: number | undefined): number {
+  // The name of the program comes first, in brackets, and may hold spaces.
+  const fields = statusOf(pid, "stat")?.split(") ")[1]?.split(" ");
+  return (Number(fields?.[11]) + Number(fields?.[12])) * TICK_MS;
+}
+
+/** What Linux, and no other system, tells of a process that has not ended. */
+function statusOf(pid: number | undefined, file: "stat" | "statm"): string | undefined {
+  if (process.platform !== "linux" || pid === undefined) return undefined;
   try {
-    return Number(readFileSync(`/proc/${pid}/statm`, "latin1").split(" ")[1]) * PAGE_BYTES;
+    return readFileSync(`/proc/${pid}/${file}`, "latin1");
   } catch {
-    // It has ended meanwhile.
-    return 0;
+    return undefined;
   }
 }

@@ -331,6 +331,11 @@ describe("a wrong configuration", () => {
     [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
     [{ NATS_URL: "nats://n", SECRET }, "AUTH_KEYS: is required with NATS_URL on a node that runs auth"],
     [{ STORAGE: "s3" }, "S3_BUCKET: is required with STORAGE=s3"],
+    [
+      { SERVICES: "users", DATABASE_POOL_MAX: "1" },
+      "DATABASE_POOL_MAX: must be 2 or more on a node that runs users",
+    ],
+    [{ DATABASE_POOL_MAX: "2" }, "DATABASE_POOL_MAX: must be 3 or more on a node that runs users and images"],
     [{ S3_ACCESS_KEY_ID: "key" }, "S3_SECRET_ACCESS_KEY: is needed with S3_ACCESS_KEY_ID"],
     [{ ADMIN_EMAIL: "root@example.com" }, "ADMIN_PASSWORD: is needed with ADMIN_EMAIL"],
     [
