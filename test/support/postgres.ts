@@ -1,7 +1,7 @@
 import { startEmbeddedPostgres, type EmbeddedPostgres } from "../../bootstrap/embedded-postgres.ts";
 import { createDatabase, databaseUrl } from "./databases.ts";
 import { freePort } from "./ports.ts";
-import { processTree, signalAll, stillRunning } from "./processes.ts";
+import { freezeTree, processTree, signalAll, stillRunning } from "./processes.ts";
 import type { TestServer } from "./server-process.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { temporaryDir } from "./test-run.ts";
@@ -63,7 +63,7 @@ export function processFaults(pid: () => number): Pick<TestServer, "kill" | "fre
       const description = `PostgreSQL ${pid()} to be gone`;
       await waitFor(() => stillRunning(pids).length === 0, { description });
     },
-    freeze: () => signalAll(processTree(pid()), "SIGSTOP"),
+    freeze: () => freezeTree(pid()),
     thaw: () => signalAll(processTree(pid()), "SIGCONT"),
   };
 }

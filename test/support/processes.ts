@@ -31,6 +31,17 @@ export function processTree(pid: number): number[] {
   return treesOf([pid], listProcesses());
 }
 
+/** Stops `pid` and all its descendants from running, also those that one of them was just about to start. */
+export function freezeTree(pid: number): void {
+  const frozen = new Set<number>();
+  for (;;) {
+    const running = processTree(pid).filter((each) => !frozen.has(each));
+    if (running.length === 0) return;
+    signalAll(running, "SIGSTOP");
+    for (const each of running) frozen.add(each);
+  }
+}
+
 /**
  * Every process of a test run: started with `variable=dir` in its environment or working inside `dir`, and their
  * descendants. It finds servers whose parent was killed, which no parent-child relation leads to any more; and by the

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createConnection } from "node:net";
 
-import { processTree, signalAll } from "./processes.ts";
+import { freezeTree, processTree, signalAll } from "./processes.ts";
 import { testRunDir } from "./test-run.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -62,7 +62,7 @@ export async function startServerProcess(server: ServerCommand): Promise<TestSer
     port: server.port,
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
-    freeze: () => signalAll(processTree(running.pid), "SIGSTOP"),
+    freeze: () => freezeTree(running.pid),
     thaw: () => signalAll(processTree(running.pid), "SIGCONT"),
     restart: async () => {
       await end("SIGTERM");
