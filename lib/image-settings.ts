@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import { MEDIA_FORMATS, type MediaFormat } from "./media-path.ts";
+import { MEDIA_FORMATS, PRESET_NAME, type MediaFormat } from "./media-path.ts";
 import { baseUrlOf, listOf, milliseconds, originOf, wholeNumber } from "./setting-types.ts";
 
 /*
@@ -17,7 +17,7 @@ export interface ImagePreset {
   readonly fit: "cover" | "inside";
 }
 
-const PRESET = /^([a-z\d-]{1,32}):([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?$/;
+const PRESET = new RegExp(`^(${PRESET_NAME.source}):([1-9]\\d{0,3})(?:x([1-9]\\d{0,3}))?$`);
 const MAX_PIXELS = 4096;
 /** Each is made of every image in every format. */
 const MAX_PRESETS = 16;

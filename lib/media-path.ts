@@ -8,6 +8,14 @@ export type Visibility = (typeof VISIBILITIES)[number];
 export const MEDIA_FORMATS = ["avif", "webp", "jpeg"] as const;
 export type MediaFormat = (typeof MEDIA_FORMATS)[number];
 
+/** Media type of a format in which an image is stored or has arrived, such as `image/webp` (RFC 6838). */
+export function mediaType(format: string): string {
+  return `image/${format}`;
+}
+
+/** What names of presets look like. */
+export const PRESET_NAME = /[a-z\d-]{1,32}/;
+
 /** One file that is served. */
 export interface MediaFile {
   visibility: Visibility;
@@ -33,6 +41,18 @@ export function mediaHash(imageId: string, sha256: string): string {
 export function mediaPath({ visibility, hash, preset, format }: MediaFile): string {
   const base = visibility === "private" ? "/media/private" : "/media";
   return `${base}/${hash}/${preset}.${format}`;
+}
+
+const PATH = new RegExp(
+  `^/media/(private/)?([\\da-f]{64})/(${PRESET_NAME.source})\\.(${MEDIA_FORMATS.join("|")})$`,
+);
+
+/** The file that {@link mediaPath} leads to; undefined when the path is none of those. */
+export function parseMediaPath(path: string): MediaFile | undefined {
+  const [, isPrivate, hash = "", preset = "", format] = PATH.exec(path) ?? [];
+  if (format === undefined) return undefined;
+  const visibility = isPrivate === undefined ? "public" : "private";
+  return { visibility, hash, preset, format: format as MediaFormat };
 }
 
 /** Key in the storage of a file that is served. */

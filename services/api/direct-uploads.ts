@@ -2,7 +2,7 @@ import { appError } from "../../broker/errors.ts";
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import type { GatewayRequest, RequestHandler } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
-import { pathOf, sendEmpty, sendProblem } from "./respond.ts";
+import { pathOf, sendAllowed, sendEmpty, sendProblem } from "./respond.ts";
 import type { RestHandlerParts } from "./rest-handler.ts";
 import { API_PREFIX } from "./rest-route.ts";
 
@@ -36,11 +36,7 @@ export function directUploadHandler(
   return async function handle(request, response) {
     try {
       if (request.method !== "PUT") {
-        response.setHeader("Allow", ALLOWED);
-        if (request.method !== "OPTIONS") {
-          throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${ALLOWED}.` });
-        }
-        sendEmpty(response, 204);
+        sendAllowed(request, response, ALLOWED);
         return;
       }
       const intent = { action: "images.startUpload", isRead: false, principal: ANONYMOUS } as const;

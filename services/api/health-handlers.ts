@@ -1,8 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { appError } from "../../broker/errors.ts";
 import type { Health } from "./health.ts";
-import { sendBody, sendProblem } from "./respond.ts";
+import { READ_METHODS, sendAllowed, sendBody, sendProblem } from "./respond.ts";
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
@@ -38,8 +37,8 @@ function answer(log: Logger, look: () => Promise<{ ok: boolean; body: object }>)
   return async (request, response) => {
     try {
       if (request.method !== "GET" && request.method !== "HEAD") {
-        response.setHeader("Allow", "GET, HEAD");
-        throw appError("METHOD_NOT_ALLOWED", { detail: "Allowed here: GET, HEAD." });
+        sendAllowed(request, response, READ_METHODS);
+        return;
       }
       const { ok, body } = await look();
       response.setHeader("Cache-Control", "no-store");

@@ -4,7 +4,7 @@ import type { ServiceBroker } from "moleculer";
 import { appError, invalidField } from "../../broker/errors.ts";
 import { call } from "../../lib/contracts.ts";
 import { largestPreset, type ImagePreset } from "../../lib/image-settings.ts";
-import { MEDIA_FORMATS, type MediaFormat } from "../../lib/media-path.ts";
+import { MEDIA_FORMATS, mediaType, type MediaFormat } from "../../lib/media-path.ts";
 import { callingOptions } from "./gateway-request.ts";
 import { readQuery, refuseAll } from "./request-parameters.ts";
 import type { Answer } from "./rest-handler.ts";
@@ -51,8 +51,6 @@ export function preferredFormat(
   const type = new Negotiator({ headers: { accept } }).mediaType(formats.map(mediaType));
   return formats.find((format) => mediaType(format) === type);
 }
-
-const mediaType = (format: MediaFormat) => `image/${format}`;
 
 /** The place of a range of `Accept` among the formats, the smallest files first. */
 function rankOf(range: string): number {

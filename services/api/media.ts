@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
-import type { MediaFile, MediaFormat } from "../../lib/media-path.ts";
+import { mediaType, parseMediaPath, type MediaFile } from "../../lib/media-path.ts";
 import { createUrlSigner, type UrlSigner } from "../../lib/signed-url.ts";
 import type { ObjectInfo } from "../../lib/storage/storage.ts";
 import { rangeOf } from "./byte-range.ts";
@@ -12,15 +12,13 @@ import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { MediaFiles, type MediaFilesParts } from "./media-files.ts";
 import type { RateLimits } from "./rate-limits.ts";
-import { pathOf, sendEmpty, sendProblem } from "./respond.ts";
+import { pathOf, READ_METHODS, sendAllowed, sendEmpty, sendProblem } from "./respond.ts";
 
 export const MEDIA_PREFIX = "/media/";
 const PUBLIC_ROUTE = "/media/:hash/:file";
 const PRIVATE_ROUTE = "/media/private/:hash/:file";
 export const MEDIA_ROUTES = [PUBLIC_ROUTE, PRIVATE_ROUTE];
 
-const PATH = /^\/media\/(private\/)?([\da-f]{64})\/([a-z\d-]{1,32})\.(avif|webp|jpeg)$/;
-const METHODS = "GET, HEAD, OPTIONS";
 const YEAR_SECONDS = 31_536_000;
 /** A client that takes nothing for so long is disconnected. */
 const IDLE_MS = 30_000;
@@ -69,11 +67,7 @@ export class Media {
         await this.#answerRead(request, response);
         return;
       }
-      response.setHeader("Allow", METHODS);
-      if (request.method !== "OPTIONS") {
-        throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${METHODS}.` });
-      }
-      sendEmpty(response, 204);
+      sendAllowed(request, response, READ_METHODS);
     } catch (error) {
       sendProblem(request, response, error, this.#parts.log);
     }
@@ -82,11 +76,9 @@ export class Media {
   /** @throws IMAGE_NOT_FOUND, INVALID_SIGNATURE */
   #wantedBy(request: GatewayRequest): Wanted {
     const path = pathOf(request);
-    const [, isPrivate, hash = "", preset = "", format] = PATH.exec(path) ?? [];
-    if (format === undefined) throw appError("IMAGE_NOT_FOUND");
-    const visibility = isPrivate === undefined ? "public" : "private";
-    const file: MediaFile = { visibility, hash, preset, format: format as MediaFormat };
-    if (visibility === "public") return { file, maxAgeSeconds: YEAR_SECONDS };
+    const file = parseMediaPath(path);
+    if (!file) throw appError("IMAGE_NOT_FOUND");
+    if (file.visibility === "public") return { file, maxAgeSeconds: YEAR_SECONDS };
     const expiresAt = this.#signer.verify({ method: "GET", path }, request.url.slice(path.length + 1));
     if (expiresAt === undefined) throw appError("INVALID_SIGNATURE");
     return { file, maxAgeSeconds: Math.floor(expiresAt - Date.now() / 1000) };
@@ -163,7 +155,7 @@ function setHeaders(
   { file: { visibility, format }, maxAgeSeconds }: Wanted,
   tag: string,
 ): void {
-  response.setHeader("Content-Type", `image/${format}`);
+  response.setHeader("Content-Type", mediaType(format));
   response.setHeader("ETag", tag);
   response.setHeader("Cache-Control", `${visibility}, max-age=${maxAgeSeconds}, immutable`);
   response.setHeader("Accept-Ranges", "bytes");

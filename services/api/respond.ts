@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { JsonText } from "../../broker/json-text.ts";
+import { appError } from "../../broker/errors.ts";
 import { toProblem } from "../../lib/problem.ts";
 import { negotiateProblem, toXml, type Format } from "./representation.ts";
 
@@ -40,6 +41,21 @@ function toJson(value: object): string | Buffer {
 export function sendEmpty(response: ServerResponse, status: 204 | 304): void {
   response.statusCode = status;
   response.end();
+}
+
+/** `Allow` of what can only be read. */
+export const READ_METHODS = "GET, HEAD, OPTIONS";
+
+/**
+ * Answers a method that a path does not have: OPTIONS with the ones it has (RFC 9110, 9.3.7).
+ *
+ * @param allowed as in `Allow`
+ * @throws METHOD_NOT_ALLOWED for any other
+ */
+export function sendAllowed({ method }: IncomingMessage, response: ServerResponse, allowed: string): void {
+  response.setHeader("Allow", allowed);
+  if (method !== "OPTIONS") throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
+  sendEmpty(response, 204);
 }
 
 /** Sends the problem document of an error. An error that nobody expected is logged: the document does not show it. */

@@ -14,7 +14,7 @@ import type { RateLimits } from "./rate-limits.ts";
 import { negotiate, type Format } from "./representation.ts";
 import { readBody } from "./request-body.ts";
 import { joinParameters, readIdempotencyKey, readQuery, refuseAll } from "./request-parameters.ts";
-import { sendBody, sendEmpty, sendProblem } from "./respond.ts";
+import { sendAllowed, sendBody, sendEmpty, sendProblem } from "./respond.ts";
 import type { Method, RestRoute } from "./rest-route.ts";
 
 /** Answers a request on its own, beyond one call and one result. What it throws is answered as of every other. */
@@ -45,17 +45,12 @@ export function restHandler(
 
   return async function handle(request, response) {
     try {
-      if (request.method === "OPTIONS") {
-        response.setHeader("Allow", allowed);
-        sendEmpty(response, 204);
-        return;
-      }
       // HEAD is GET without the body, which Node leaves out by itself.
       const method = request.method === "HEAD" ? "GET" : request.method;
       const route = routes.get(method as Method);
       if (!route) {
-        response.setHeader("Allow", allowed);
-        throw appError("METHOD_NOT_ALLOWED", { detail: `Allowed here: ${allowed}.` });
+        sendAllowed(request, response, allowed);
+        return;
       }
       const { action } = route;
       const isRead = route.method === "GET";

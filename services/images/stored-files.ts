@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { mediaKey, mediaPrefix, originalKey } from "../../lib/media-path.ts";
+import { mediaKey, mediaPrefix, mediaType, originalKey } from "../../lib/media-path.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import type { PresetFile } from "./image-processor.ts";
 import type { ImageRecord } from "./images.domain.ts";
@@ -49,7 +49,7 @@ function presetKey({ visibility, hash }: FileOwner, { preset, format }: PresetFi
 }
 
 function toLocalFile({ path, bytes, format }: PresetFile): LocalFile {
-  return { path, bytes, contentType: `image/${format}` };
+  return { path, bytes, contentType: mediaType(format) };
 }
 
 /**

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
 import { isDiskFull } from "../../lib/disk-full.ts";
-import { originalKey, uploadKey, type MediaFormat } from "../../lib/media-path.ts";
+import { mediaType, originalKey, uploadKey, type MediaFormat } from "../../lib/media-path.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
 import type { ImageProcessor, PresetFile } from "./image-processor.ts";
@@ -63,7 +63,7 @@ export class Workshop {
       if (sha256 === undefined) throw uploadNotFound(uploadId);
       const { bytes } = expected;
       const { files, ...made } = await processor.process(path, folder);
-      const original = { path, bytes, contentType: `image/${made.format}` };
+      const original = { path, bytes, contentType: mediaType(made.format) };
       return use({ received: { ...made, bytes, sha256 }, original, files });
     });
   }

@@ -170,7 +170,7 @@ describe("a method", () => {
     ["POST", () => path, resource],
     ["GET", () => `${path}/restore`, "POST, OPTIONS"],
     ["HEAD", () => `${path}/erase`, "POST, OPTIONS"],
-    ["POST", () => "/health", "GET, HEAD"],
+    ["POST", () => "/health", "GET, HEAD, OPTIONS"],
   ])("that a path does not have is refused with the ones it has: %s", async (method, pathOf, allowed) => {
     const response = await client.request(method, pathOf());
 
@@ -183,6 +183,7 @@ describe("a method", () => {
   test.each([
     ["a list", () => USERS, collection],
     ["a user", () => path, resource],
+    ["the health", () => "/health", "GET, HEAD, OPTIONS"],
   ])("is told by OPTIONS of %s", async (_, pathOf, allowed) => {
     const response = await client.request("OPTIONS", pathOf());
 
