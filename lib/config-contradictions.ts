@@ -21,9 +21,14 @@ function others(names: readonly string[], name: string): string {
  * What one event of an image takes at the same time: a connection for the event, one for the change of the user and, if
  * the images are on the same node, one to look at them. With fewer none would ever be done.
  */
-function connectionsNeeded(services: readonly string[]): number {
-  if (!services.includes("users")) return 1;
-  return services.includes("images") ? 3 : 2;
+function poolProblems({
+  SERVICES: services = [],
+  DATABASE_POOL_MAX: max = Infinity,
+}: Partial<Settings>): ConfigProblem[] {
+  if (!services.includes("users")) return [];
+  const [needed, what] = services.includes("images") ? [3, "users and images"] : [2, "users"];
+  if (max >= needed) return [];
+  return [{ name: "DATABASE_POOL_MAX", message: `must be ${needed} or more on a node that runs ${what}` }];
 }
 
 /**
@@ -46,13 +51,7 @@ export function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<s
   if (2 * drainMs >= stopMs) {
     problems.push({ name: "DRAIN_DELAY_MS", message: "must be below half of STOP_DEADLINE_MS" });
   }
-  const needed = connectionsNeeded(config.SERVICES ?? []);
-  if ((config.DATABASE_POOL_MAX ?? Infinity) < needed) {
-    problems.push({
-      name: "DATABASE_POOL_MAX",
-      message: `must be ${needed} or more on a node that runs ${config.SERVICES?.includes("images") ? "users and images" : "users"}`,
-    });
-  }
+  problems.push(...poolProblems(config));
   if (config.NATS_URL && isMissing("SECRET")) {
     problems.push({
       name: "SECRET",
