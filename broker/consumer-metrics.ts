@@ -1,4 +1,5 @@
-import { Counter, Gauge, type Registry } from "prom-client";
+import { Counter, type Registry } from "prom-client";
+import { showMetric, type Sample } from "./shown-metrics.ts";
 
 /** The metrics of the durable consumers of a node, each by the name of the consumer. */
 export class ConsumerMetrics {
@@ -18,22 +19,11 @@ export class ConsumerMetrics {
       "Attempts of a durable consumer that were put off because something was away",
     );
     this.#deadLetters = counter("events_dead_letters_total", "Events that a durable consumer gave up");
-    const lags = this.#lags;
-    const gauge: Gauge<"consumer"> = new Gauge({
+    showMetric(registry, {
       name: "events_consumer_lag",
       help: "Events that wait for a durable consumer",
-      labelNames: ["consumer"],
-      registers: [registry],
-      async collect() {
-        // What cannot be asked for has no value, rather than the one of before.
-        gauge.reset();
-        await Promise.all(
-          [...lags].map(async ([consumer, lag]) => {
-            const value = await lag().catch(() => undefined);
-            if (value !== undefined) gauge.set({ consumer }, value);
-          }),
-        );
-      },
+      type: "gauge",
+      look: () => this.#readLags(),
     });
   }
 
@@ -62,5 +52,15 @@ export class ConsumerMetrics {
 
   countDeadLetter(consumer: string): void {
     this.#deadLetters.inc({ consumer });
+  }
+
+  /** Of those that can be asked. */
+  async #readLags(): Promise<Sample[]> {
+    const samples = [...this.#lags].map(async ([consumer, lag]) => ({
+      labels: { consumer },
+      value: await lag(),
+    }));
+    const read = await Promise.allSettled(samples);
+    return read.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   }
 }

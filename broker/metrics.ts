@@ -4,6 +4,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { PoolUsage } from "../lib/database.ts";
 import { actionMiddleware } from "./action-middleware.ts";
 import { ConsumerMetrics } from "./consumer-metrics.ts";
+import { showMetric } from "./shown-metrics.ts";
 
 /** A definition of moleculer-prometheus. */
 interface Definition {
@@ -90,29 +91,23 @@ export class NodeMetrics {
     this.#httpDuration.observe({ method, route }, durationSeconds);
   }
 
-  /** Shows the pools; they are looked at when Prometheus asks. */
+  /** Shows the pools of connections to database servers. */
   watchPools(usage: () => readonly PoolUsage[]): void {
-    const registers = [this.registry];
-    const connections: Gauge = new Gauge({
+    showMetric(this.registry, {
       name: "database_pool_connections",
       help: "Connections of the pool to a database server",
-      labelNames: ["server", "state"],
-      registers,
-      collect() {
-        for (const { server, inUse, idle } of usage()) {
-          connections.set({ server, state: "in_use" }, inUse);
-          connections.set({ server, state: "idle" }, idle);
-        }
-      },
+      type: "gauge",
+      look: () =>
+        usage().flatMap(({ server, inUse, idle }) => [
+          { labels: { server, state: "in_use" }, value: inUse },
+          { labels: { server, state: "idle" }, value: idle },
+        ]),
     });
-    const waiting: Gauge = new Gauge({
+    showMetric(this.registry, {
       name: "database_pool_waiting_requests",
       help: "Requests that wait for a connection of the pool",
-      labelNames: ["server"],
-      registers,
-      collect() {
-        for (const pool of usage()) waiting.set({ server: pool.server }, pool.waiting);
-      },
+      type: "gauge",
+      look: () => usage().map(({ server, waiting }) => ({ labels: { server }, value: waiting })),
     });
   }
 

@@ -1,8 +1,7 @@
-import { Counter, Gauge, type Metric, type Registry } from "prom-client";
+import type { Registry } from "prom-client";
+import { showMetric, type Sample } from "../shown-metrics.ts";
 import type { Cache } from "./cache.ts";
 import { LATENCY_BUCKETS_S, type LevelStatistics } from "./statistics.ts";
-
-const labelNames = ["level", "namespace"] as const;
 
 const COUNTERS = {
   hits: "Lookups that found an entry",
@@ -11,75 +10,57 @@ const COUNTERS = {
   errors: "Operations that failed or found something unreadable",
 } as const;
 
-/** Shows what a cache counts. Its numbers are looked at when Prometheus asks. */
+const LATENCY = "cache_operation_latency_seconds";
+
+/** Shows what a cache counts. */
 export function watchCache(registry: Registry, cache: Cache): void {
-  const registers = [registry];
+  const samples = (valueOf: (statistics: LevelStatistics) => number): Sample[] =>
+    [...cache.statistics.all()].map(({ level, namespace, statistics }) => ({
+      labels: { level, namespace },
+      value: valueOf(statistics),
+    }));
   for (const [name, help] of Object.entries(COUNTERS) as [keyof typeof COUNTERS, string][]) {
-    const counter: Counter = new Counter({
-      name: `cache_${name}_total`,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        counter.reset();
-        for (const { level, namespace, statistics } of cache.statistics.all()) {
-          counter.inc({ level, namespace }, statistics[name]);
-        }
-      },
-    });
+    const look = (): Sample[] => samples((statistics) => statistics[name]);
+    showMetric(registry, { name: `cache_${name}_total`, help, type: "counter", look });
   }
-  const ratio: Gauge = new Gauge({
+  showMetric(registry, {
     name: "cache_hit_ratio",
     help: "Part of the lookups that found an entry, since the start of the node",
-    labelNames,
-    registers,
-    collect() {
-      for (const { level, namespace, statistics } of cache.statistics.all()) {
-        ratio.set({ level, namespace }, statistics.hitRatio);
-      }
-    },
+    type: "gauge",
+    look: () => samples(({ hitRatio }) => hitRatio),
   });
-  const size: Gauge = new Gauge({
+  showMetric(registry, {
     name: "cache_size",
     help: "Entries; of Redis, all keys of its database",
-    labelNames,
-    registers,
-    async collect() {
-      size.reset();
-      for (const { level, namespace, entries } of await cache.sizes())
-        size.set({ level, namespace }, entries);
-    },
+    type: "gauge",
+    look: async () =>
+      (await cache.sizes()).map(({ level, namespace, entries }) => ({
+        labels: { level, namespace },
+        value: entries,
+      })),
   });
-  registry.registerMetric(latencyMetric(cache) as unknown as Metric);
+  showMetric(registry, {
+    name: LATENCY,
+    help: "Duration of an operation on a level of the cache",
+    // prom-client's own counts by itself, at more than the cost of a hit.
+    type: "histogram",
+    look: () =>
+      [...cache.statistics.all()].flatMap(({ level, namespace, statistics }) =>
+        latencies({ level, namespace }, statistics),
+      ),
+  });
 }
 
-/** A histogram of what is counted already: prom-client's own counts by itself, at more than the cost of a hit. */
-function latencyMetric(cache: Cache): { name: string; get(): Promise<object> } {
-  const name = "cache_operation_latency_seconds";
-  const valuesOf = (labels: object, statistics: LevelStatistics): object[] => {
-    let sum = 0;
-    const buckets = statistics.buckets.map((count, index) => {
-      sum += count;
-      const le = LATENCY_BUCKETS_S[index] ?? "+Inf";
-      return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: sum };
-    });
-    return [
-      ...buckets,
-      { metricName: `${name}_sum`, labels, value: statistics.totalSeconds },
-      { metricName: `${name}_count`, labels, value: sum },
-    ];
-  };
-  return {
-    name,
-    async get() {
-      const all = [...cache.statistics.all()];
-      return {
-        name,
-        help: "Duration of an operation on a level of the cache",
-        type: "histogram",
-        aggregator: "sum",
-        values: all.flatMap(({ statistics, ...labels }) => valuesOf(labels, statistics)),
-      };
-    },
-  };
+function latencies(labels: Sample["labels"], statistics: LevelStatistics): Sample[] {
+  let sum = 0;
+  const buckets = statistics.buckets.map((count, index): Sample => {
+    sum += count;
+    const le = LATENCY_BUCKETS_S[index] ?? "+Inf";
+    return { metricName: `${LATENCY}_bucket`, labels: { ...labels, le }, value: sum };
+  });
+  return [
+    ...buckets,
+    { metricName: `${LATENCY}_sum`, labels, value: statistics.totalSeconds },
+    { metricName: `${LATENCY}_count`, labels, value: sum },
+  ];
 }
