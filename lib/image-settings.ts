@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import { MEDIA_FORMATS, PRESET_NAME, type MediaFormat } from "./media-path.ts";
+import { MEDIA_FORMATS, PRESET_NAME, type MediaFile, type MediaFormat } from "./media-path.ts";
 import { baseUrlOf, listOf, milliseconds, originOf, wholeNumber } from "./setting-types.ts";
 
 /*
@@ -53,6 +53,14 @@ const formats = listOf(z.enum(MEDIA_FORMATS)).refine(
 /** The one with the most pixels. */
 export function largestPreset(all: readonly ImagePreset[]): ImagePreset {
   return all.reduce((largest, other) => (areaOf(other) > areaOf(largest) ? other : largest));
+}
+
+/** Whether images have such a file by these settings. */
+export function isConfigured(
+  { preset: name, format }: Pick<MediaFile, "preset" | "format">,
+  settings: { IMAGE_PRESETS: readonly ImagePreset[]; IMAGE_FORMATS: readonly MediaFormat[] },
+): boolean {
+  return settings.IMAGE_PRESETS.some((each) => each.name === name) && settings.IMAGE_FORMATS.includes(format);
 }
 
 const areaOf = ({ width, height }: ImagePreset): number => width * height;

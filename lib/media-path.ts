@@ -55,6 +55,11 @@ export function parseMediaPath(path: string): MediaFile | undefined {
   return { visibility, hash, preset, format: format as MediaFormat };
 }
 
+/** The path at the gateway to which a client sends the bytes of a direct upload. @param uploadId or the name of a parameter */
+export function directUploadPath(uploadId: string): string {
+  return `/api/v1/uploads/${uploadId}`;
+}
+
 /** Key in the storage of a file that is served. */
 export function mediaKey({ visibility, hash, preset, format }: MediaFile): string {
   return `${mediaPrefix(visibility, hash)}${preset}.${format}`;

@@ -59,7 +59,7 @@ class IdleTimer {
 }
 
 /** A STORAGE_UNAVAILABLE error, made without the framework but with all that it looks at. */
-function storageUnavailable(cause: unknown): Error {
+export function storageUnavailable(cause: unknown): Error {
   const { status, title, retryable } = ERROR_CATALOGUE.STORAGE_UNAVAILABLE;
   return Object.assign(new Error(title, { cause }), {
     type: "STORAGE_UNAVAILABLE",

@@ -1,13 +1,13 @@
 import { appError } from "../../broker/errors.ts";
+import { directUploadPath } from "../../lib/media-path.ts";
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import type { GatewayRequest, RequestHandler } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { pathOf, sendAllowed, sendEmpty, sendProblem } from "./respond.ts";
 import type { RestHandlerParts } from "./rest-handler.ts";
-import { API_PREFIX } from "./rest-route.ts";
 
 /** Where a client puts the bytes of an upload when the storage has no address of its own. */
-export const DIRECT_UPLOAD_PATH = `${API_PREFIX}/uploads/:uploadId`;
+export const DIRECT_UPLOAD_PATH = directUploadPath(":uploadId");
 
 const ALLOWED = "PUT, OPTIONS";
 

@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { LRUCache } from "lru-cache";
 import { appError, hasType } from "../../broker/errors.ts";
 import type { Config } from "../../lib/config.ts";
+import { isConfigured } from "../../lib/image-settings.ts";
 import { mediaKey, type MediaFile } from "../../lib/media-path.ts";
 import type { ByteRange, ObjectInfo, Storage } from "../../lib/storage/storage.ts";
 
@@ -106,9 +107,7 @@ export class MediaFiles {
   ): Promise<T> {
     const found = await look();
     if (found) return found;
-    const { IMAGE_PRESETS: presets, IMAGE_FORMATS: formats } = this.#parts.config;
-    const isConfigured = presets.some(({ name }) => name === file.preset) && formats.includes(file.format);
-    if (!isConfigured) throw appError("IMAGE_NOT_FOUND");
+    if (!isConfigured(file, this.#parts.config)) throw appError("IMAGE_NOT_FOUND");
     await admit();
     await this.#render(file, key);
     const rendered = await look();

@@ -1,18 +1,15 @@
-import { createHash, randomUUID } from "node:crypto";
-import { open, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
-import { isDiskFull } from "../../lib/disk-full.ts";
+import { saveStream, type SavedBytes } from "../../lib/saved-stream.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
 import { fileOf, tooLarge } from "./upload-body.ts";
 
 /** An upload that has arrived, in a file of this node. */
-export interface SpooledUpload {
+export interface SpooledUpload extends SavedBytes {
   path: string;
-  bytes: number;
-  /** As hex. */
-  sha256: string;
 }
 
 interface SpoolLimits {
@@ -69,24 +66,11 @@ export class UploadSpool {
     }
   }
 
-  async #receive(request: IncomingMessage, path: string): Promise<Omit<SpooledUpload, "path">> {
-    const limitBytes = this.#limits.bytes;
-    const hash = createHash("sha256");
-    let bytes = 0;
-    const file = await open(path, "wx", 0o600);
-    try {
-      for await (const chunk of fileOf(request, limitBytes) as AsyncIterable<Buffer>) {
-        bytes += chunk.length;
-        if (bytes > limitBytes) throw tooLarge(limitBytes);
-        hash.update(chunk);
-        await file.appendFile(chunk);
-      }
-    } catch (error) {
-      throw isDiskFull(error) ? appError("STORAGE_UNAVAILABLE", {}, error) : error;
-    } finally {
-      await file.close();
-    }
-    if (bytes === 0) throw appError("MALFORMED_BODY", { detail: "The file is empty." });
-    return { bytes, sha256: hash.digest("hex") };
+  async #receive(request: IncomingMessage, path: string): Promise<SavedBytes> {
+    const { bytes: limitBytes } = this.#limits;
+    const exceeded = () => tooLarge(limitBytes);
+    const saved = await saveStream(fileOf(request, limitBytes), { path, limitBytes, exceeded });
+    if (saved.bytes === 0) throw appError("MALFORMED_BODY", { detail: "The file is empty." });
+    return saved;
   }
 }

@@ -5,7 +5,7 @@ import type { Config } from "../../lib/config.ts";
 import { callAsNode, type ActionParams } from "../../lib/contracts.ts";
 import type { DatabaseTransaction } from "../../lib/database-connection.ts";
 import { newId } from "../../lib/ids.ts";
-import { uploadKey, type Visibility } from "../../lib/media-path.ts";
+import { directUploadPath, uploadKey, type Visibility } from "../../lib/media-path.ts";
 import type { PrincipalMeta } from "../../lib/principal.ts";
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import { Slots } from "../../lib/slots.ts";
@@ -106,7 +106,7 @@ export function CreationMixin({
           const limits = { bytes, contentType };
           const expiresInSeconds = Math.max(1, expires - Math.floor(Date.now() / 1000));
           const direct = await storage.directPut(uploadKey(uploadId), { ...limits, expiresInSeconds });
-          const path = `/api/v1/uploads/${uploadId}`;
+          const path = directUploadPath(uploadId);
           return {
             uploadId,
             method: "PUT",

@@ -2,6 +2,7 @@ import { appError } from "../../broker/errors.ts";
 import type { Config } from "../../lib/config.ts";
 import type { DatabaseTransaction } from "../../lib/database-connection.ts";
 import type { Database } from "../../lib/database.ts";
+import { isConfigured } from "../../lib/image-settings.ts";
 import { mediaKey, type MediaFile } from "../../lib/media-path.ts";
 import { Slots } from "../../lib/slots.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
@@ -53,9 +54,7 @@ export class Rendering {
    * @throws IMAGE_NOT_FOUND when no image has it, or it is not configured; and as {@link Workshop.render}
    */
   async render(file: MediaFile): Promise<void> {
-    const { IMAGE_PRESETS: presets, IMAGE_FORMATS: formats } = this.#parts.config;
-    const isConfigured = presets.some(({ name }) => name === file.preset) && formats.includes(file.format);
-    if (!isConfigured) throw fileNotFound();
+    if (!isConfigured(file, this.#parts.config)) throw fileNotFound();
     const key = mediaKey(file);
     const running =
       this.#running.get(key) ?? this.#render(key, file).finally(() => this.#running.delete(key));

@@ -1,8 +1,5 @@
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { mediaKey, mediaPrefix, mediaType, originalKey } from "../../lib/media-path.ts";
+import { saveStream } from "../../lib/saved-stream.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import type { PresetFile } from "./image-processor.ts";
 import type { ImageRecord } from "./images.domain.ts";
@@ -83,18 +80,8 @@ export async function fetchObject(
 ): Promise<string | undefined> {
   const object = await storage.read(key);
   if (!object) return undefined;
-  const hash = createHash("sha256");
-  let bytes = 0;
-  const measure = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length;
-      hash.update(chunk);
-      // No more reaches the disk than was announced.
-      done(bytes > expected.bytes ? bytesDiffer(key) : null, chunk);
-    },
-  });
-  await pipeline(object.stream, measure, createWriteStream(path));
-  const sha256 = hash.digest("hex");
+  const limits = { limitBytes: expected.bytes, exceeded: () => bytesDiffer(key) };
+  const { bytes, sha256 } = await saveStream(object.stream, { path, ...limits });
   const isSame = bytes === expected.bytes && (expected.sha256 === undefined || expected.sha256 === sha256);
   if (!isSame) throw bytesDiffer(key);
   return sha256;

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
-import { isDiskFull } from "../../lib/disk-full.ts";
+import { unlessDiskFull } from "../../lib/disk-full.ts";
 import { mediaType, originalKey, uploadKey, type MediaFormat } from "../../lib/media-path.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
@@ -94,9 +94,7 @@ export class Workshop {
     try {
       const folder = await mkdtemp(join(this.#folder.path, "image-"));
       try {
-        return await work(folder);
-      } catch (error) {
-        throw isDiskFull(error) ? appError("STORAGE_UNAVAILABLE", {}, error) : error;
+        return await unlessDiskFull(() => work(folder));
       } finally {
         // Again, when a worker that was killed has just put something there.
         await rm(folder, { recursive: true, force: true, maxRetries: 3 });

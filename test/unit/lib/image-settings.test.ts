@@ -1,6 +1,7 @@
 import { expect, test } from "@jest/globals";
 
 import { loadConfig } from "../../../lib/config.ts";
+import { isConfigured } from "../../../lib/image-settings.ts";
 
 const ORIGIN = "must be an origin such as https://app.example.com, without a path";
 const BASE_URL = "must be a URL such as https://cdn.example.com, without a query";
@@ -36,4 +37,11 @@ test("a preset of one number is the longest side, one of two is cropped to", () 
     { name: "icon", width: 16, height: 24, fit: "cover" },
     { name: "wide", width: 4096, height: 4096, fit: "inside" },
   ]);
+});
+
+test("images have files of the presets and formats that are configured, and no others", () => {
+  const settings = loadConfig({ IMAGE_PRESETS: "icon:16", IMAGE_FORMATS: "webp" });
+  expect(isConfigured({ preset: "icon", format: "webp" }, settings)).toBe(true);
+  expect(isConfigured({ preset: "icon", format: "avif" }, settings)).toBe(false);
+  expect(isConfigured({ preset: "thumb", format: "webp" }, settings)).toBe(false);
 });
