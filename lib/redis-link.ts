@@ -1,9 +1,17 @@
 import { once } from "node:events";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
-import { within } from "./waiting.ts";
+import { atMostEvery, within } from "./waiting.ts";
 
 const RECONNECT_DELAY_MS = 500;
+
+/** An answer that takes longer than this share of the time-out is slow. */
+const SLOW_SHARE = 1 / 4;
+/** When all answers have been slow for so long, it is Redis that is late, and not this process that was busy. */
+const LATE_AFTER_MS = 100;
+
+/** A Redis that comes and goes is not to fill the log. */
+const WARNING_INTERVAL_MS = 10_000;
 
 /** Gives an answer of Redis, or rejects when it does not come in time. */
 export type InTime = <T>(answer: Promise<T>) => Promise<T>;
@@ -16,15 +24,20 @@ export type InTime = <T>(answer: Promise<T>) => Promise<T>;
 export class RedisLink {
   readonly client: Redis;
   readonly #timeoutMs: number;
-  readonly #log: Logger;
+  readonly #warn: (error: unknown) => void;
   readonly #preparations: ((inTime: InTime) => Promise<void>)[] = [];
   #isUsable = false;
+  /** When the first of the slow answers came after which there was no quick one. */
+  #slowSince = Infinity;
+  #isLate = false;
   #serverId = "";
   #resuming: Promise<void> | undefined;
 
   constructor(url: string, { timeoutMs, log }: { timeoutMs: number; log: Logger }) {
     this.#timeoutMs = timeoutMs;
-    this.#log = log;
+    this.#warn = atMostEvery(WARNING_INTERVAL_MS, (error) =>
+      log.warn({ err: error }, "Redis is not used for now: a command has failed"),
+    );
     this.client = new Redis(url, {
       // Commands fail at once while Redis is away, instead of waiting in line for it.
       enableOfflineQueue: false,
@@ -48,6 +61,14 @@ export class RedisLink {
     return this.#isUsable;
   }
 
+  /**
+   * Whether Redis answers, but so slowly that what can be had elsewhere is better had there. A request that asks it more
+   * than once would wait for longer than the time-out.
+   */
+  get isLate(): boolean {
+    return this.#isLate;
+  }
+
   /** Of the process that is connected: another one after a restart, and after a hand-over to a replica. */
   get serverId(): string {
     return this.#serverId;
@@ -64,7 +85,7 @@ export class RedisLink {
       // At its start a node looks before it can be connected, which is no loss.
       const { status } = this.client;
       if (status === "connecting" || status === "connect") await once(this.client, "ready");
-      await this.#inTime(this.client.ping());
+      await this.#timed(this.client.ping());
       if (!this.#isUsable)
         await (this.#resuming ??= this.#resume().finally(() => (this.#resuming = undefined)));
     } catch (error) {
@@ -77,12 +98,10 @@ export class RedisLink {
   async attempt<T>(commands: (client: Redis) => Promise<T>): Promise<T | undefined> {
     if (!this.#isUsable) return undefined;
     try {
-      return await this.#inTime(commands(this.client));
+      return await this.#timed(commands(this.client));
     } catch (error) {
       // A lost connection is logged by the monitor, to which a Redis that has no memory left looks well.
-      if (this.#isUsable && this.client.status === "ready") {
-        this.#log.warn({ err: error }, "Redis is not used for now: a command has failed");
-      }
+      if (this.#isUsable && this.client.status === "ready") this.#warn(error);
       this.#isUsable = false;
       return undefined;
     }
@@ -105,6 +124,17 @@ export class RedisLink {
     if (this.client.stream !== stream || this.client.status !== "ready")
       throw new Error("The connection was lost.");
     this.#isUsable = true;
+  }
+
+  /** The answer in time, whose duration says whether Redis is late. */
+  async #timed<T>(answer: Promise<T>): Promise<T> {
+    const startedAt = performance.now();
+    const inTime = await this.#inTime(answer);
+    const now = performance.now();
+    this.#slowSince =
+      now - startedAt > this.#timeoutMs * SLOW_SHARE ? Math.min(this.#slowSince, now) : Infinity;
+    this.#isLate = now - this.#slowSince >= LATE_AFTER_MS;
+    return inTime;
   }
 
   #inTime<T>(answer: Promise<T>): Promise<T> {

@@ -57,10 +57,15 @@ export class RedisLevel {
     return this.#link.serverId;
   }
 
-  /** Undefined when Redis does not answer. */
+  /** Whether what is behind the cache answers sooner than Redis. */
+  get isLate(): boolean {
+    return this.#link.isLate;
+  }
+
+  /** Undefined when Redis does not answer, or would too late. */
   async get(key: string): Promise<Looked | undefined> {
     // Only while it is being told: the entry may be what was before the change.
-    if (this.#unsettled.has(key) || !this.#link.isUsable) return undefined;
+    if (this.#unsettled.has(key) || !this.#link.isUsable || this.#link.isLate) return undefined;
     const statistics = this.#statistics.of("redis", namespaceOf(key));
     const startedAt = performance.now();
     const { serverId } = this.#link;

@@ -212,7 +212,10 @@ export class TieredCache implements Cache {
     this.#memory.write(key, keepable);
     this.#flights.delete(key);
     this.#peers.tell({ key, version });
-    if (!this.#redis || (await inTime(this.#redis.write(key, keepable), PATIENCE_MS))) return;
+    if (!this.#redis) return;
+    const writing = this.#redis.write(key, keepable);
+    // A late Redis is told, but not waited for, and until it knows, nobody asks it.
+    if (!this.#redis.isLate && (await inTime(writing, PATIENCE_MS))) return;
     this.#redis.leaveUnsettled(key, version);
     this.#peers.tell({ key, version, isUnsettled: true });
   }

@@ -1,0 +1,112 @@
+import { randomUUID } from "node:crypto";
+
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { Redis } from "ioredis";
+import type { ServiceBroker } from "moleculer";
+
+import { cacheKey } from "../../broker/cache/cache-key.ts";
+import { changeCache } from "../../broker/cache/cacher.ts";
+import { entryOf } from "../../broker/cache/entry.ts";
+import { DependencyMonitor } from "../../lib/dependency-monitor.ts";
+import { RateLimiter } from "../../lib/rate-limiter.ts";
+import { RedisLink } from "../../lib/redis-link.ts";
+import { CachedValues } from "../support/cached-values.ts";
+import { startRedis } from "../support/redis.ts";
+import type { TestServer } from "../support/server-process.ts";
+import { silentLogger } from "../support/silent-logger.ts";
+import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { createTestBroker } from "../support/test-broker.ts";
+import { waitFor } from "../support/wait-for.ts";
+
+/** Long enough that also a busy machine is in time, and so that what is late here is slow but usable. */
+const TIMEOUT_MS = 2000;
+const LATE_MS = 600;
+
+let redis: TestServer;
+let proxy: TcpProxy;
+let link: RedisLink;
+let monitor: DependencyMonitor;
+let direct: Redis;
+let broker: ServiceBroker;
+let source: CachedValues;
+
+beforeEach(async () => {
+  redis = await startRedis();
+  proxy = await startTcpProxy(redis.url);
+  direct = new Redis(redis.url);
+  link = new RedisLink(proxy.url, { timeoutMs: TIMEOUT_MS, log: silentLogger });
+  const check = () => link.ping();
+  const timing = { intervalMs: 50, timeoutMs: TIMEOUT_MS };
+  monitor = new DependencyMonitor({ name: "redis", check, log: silentLogger, ...timing });
+  // Its memory keeps next to nothing, so that Redis would have to answer.
+  const settings = { REDIS_URL: proxy.url, CACHE_MAX_ENTRIES: "1" };
+  broker = createTestBroker(settings, undefined, undefined, link);
+  source = new CachedValues();
+  source.fallback = { version: 1 };
+  broker.createService(source.service());
+  await monitor.start();
+  await broker.start();
+});
+
+afterEach(async () => {
+  monitor.stop();
+  await broker.stop();
+  direct.disconnect();
+  await proxy.stop();
+  await redis.stop();
+});
+
+const keyOf = (key: string): string => cacheKey("values.get", { key });
+const read = (key: string): Promise<{ version: number }> => broker.call("values.get", { key });
+
+async function becomeLate(): Promise<void> {
+  proxy.delayAnswers(() => LATE_MS);
+  await waitFor(() => link.isLate, { description: "Redis to be found late" });
+}
+
+/** How often Redis was asked for entries. */
+async function lookups(): Promise<number> {
+  const statistics = await direct.info("commandstats");
+  return Number(/^cmdstat_mget:calls=(\d+)/m.exec(statistics)?.[1] ?? 0);
+}
+
+test("a Redis that is late is not asked for what is behind the cache, until it is not late any more", async () => {
+  await read(randomUUID());
+  await becomeLate();
+  const before = await lookups();
+  expect(before).toBeGreaterThan(0);
+  for (let count = 0; count < 10; count += 1) await read(randomUUID());
+  expect(await lookups()).toBe(before);
+  expect(link.isUsable).toBe(true);
+
+  proxy.delayAnswers(() => 0);
+  await waitFor(() => !link.isLate, { description: "Redis to be found in time" });
+  await read(randomUUID());
+  expect(await lookups()).toBe(before + 1);
+});
+
+test("a change is acknowledged before a late Redis has confirmed it, and is told to it all the same", async () => {
+  const key = randomUUID();
+  source.values.set(key, { version: 1 });
+  await read(key);
+  await becomeLate();
+  source.values.set(key, { version: 2 });
+  await changeCache(broker, [keyOf(key)], entryOf({ version: 2 }));
+  // Out of memory, into which one entry fits.
+  await read(randomUUID());
+  await expect(read(key)).resolves.toEqual({ version: 2 });
+  const stored = async (): Promise<string | null> => direct.get(`rollcall:cache:${keyOf(key)}`);
+  await waitFor(async () => (await stored())?.startsWith("2 ") ?? false, {
+    description: "Redis to be told",
+  });
+});
+
+test("requests are counted together by a Redis that is late", async () => {
+  await becomeLate();
+  const quota = { limit: 10, windowSeconds: 3600 };
+  const limiters = [new RateLimiter(link), new RateLimiter(link)];
+  const verdicts = await Promise.all(
+    limiters.flatMap((limiter) => Array.from({ length: 8 }, () => limiter.take("client", quota))),
+  );
+  expect(verdicts.filter(({ isAllowed }) => isAllowed)).toHaveLength(quota.limit);
+});
