@@ -108,15 +108,14 @@ export class DatabaseTransaction {
       manager.releaseConnection(connection);
       return result;
     } catch (error) {
-      await transaction.#rollback(manager);
+      await transaction.#rollback(manager, error as Error);
       throw error;
     }
   }
 
   /** Runs a statement. Timestamps are ISO 8601 text in the rows. */
   async query<Row extends pg.QueryResultRow>(statement: Statement, values: unknown[]): Promise<Row[]> {
-    // The connection may be in another transaction already.
-    if (this.#isOver) throw new Error("The transaction is over.");
+    this.#requireOpen();
     const batch = this.#batch;
     if (batch.isEmpty) {
       process.nextTick(() => {
@@ -137,9 +136,15 @@ export class DatabaseTransaction {
 
   /** For models: `Model.update(…, { transaction: transaction.forModels })`. */
   get forModels(): SequelizeTransaction {
+    this.#requireOpen();
     this.#sendWithBegin();
     const transaction = new SequelizeTransaction(this.#sequelize, {});
     return Object.assign(transaction, { connection: this.#connection });
+  }
+
+  /** The connection may be in another transaction already. */
+  #requireOpen(): void {
+    if (this.#isOver) throw new Error("The transaction is over.");
   }
 
   #sendWithBegin(): void {
@@ -158,7 +163,7 @@ export class DatabaseTransaction {
         return batch.done;
       },
       (error: Error) => {
-        batch.handleError(error, this.#connection.connection);
+        batch.abandon(error);
         throw error;
       },
     );
@@ -173,8 +178,12 @@ export class DatabaseTransaction {
     await this.#sent;
   }
 
-  async #rollback(manager: ConnectionManager): Promise<void> {
+  async #rollback(manager: ConnectionManager, reason: Error): Promise<void> {
     this.#isOver = true;
+    // Else they would leave after the ROLLBACK, and be committed or open a transaction that nobody ends.
+    const unsent = this.#batch;
+    this.#batch = new StatementBatch();
+    unsent.abandon(reason);
     try {
       await this.#sent.catch(throwUnlessAnswered);
       if (this.#hasBegun) await this.#connection.query("ROLLBACK");

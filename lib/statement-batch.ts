@@ -12,7 +12,8 @@ export interface Wire {
 interface Query {
   name: string | undefined;
   text: string;
-  callback: (error: Error | null, result: pg.QueryResult) => void;
+  /** With an error or a result. */
+  callback: (error: Error | null, result: pg.QueryResult | undefined) => void;
   submit(wire: Wire): Error | null;
   handleRowDescription(message: unknown): void;
   handleDataRow(message: unknown): void;
@@ -110,6 +111,12 @@ export class StatementBatch {
       if (query.name !== undefined) delete wire.submittedNamedStatements[query.name];
       query.handleError(error, wire);
     }
+    this.callback(error);
+  }
+
+  /** For a batch that is never given to a client: all its statements fail. */
+  abandon(error: Error): void {
+    for (const query of this.#queries) query.callback(error, undefined);
     this.callback(error);
   }
 }

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type pg from "pg";
 
@@ -68,10 +70,14 @@ describe("a transaction", () => {
     const working = database.transaction(async (transaction) => {
       insert(transaction, 1);
       await wait(transaction);
+      insert(transaction, 2);
       throw new Error("the work failed");
     });
     await expect(working).rejects.toThrow("the work failed");
+    // What is sent by now is sent in the turn in which the work failed.
+    await nextTurn();
     expect(await sumOfAll()).toBe(0);
+    expect(await isInTransaction()).toBe(false);
   });
 
   test.each([
@@ -89,6 +95,7 @@ describe("a transaction", () => {
     const other = database.transaction(async (transaction) => {
       await sumIn(transaction);
       await expect(over?.query(UNNAMED, [])).rejects.toThrow("The transaction is over.");
+      expect(() => over?.forModels).toThrow("The transaction is over.");
     });
     await other;
     expect(await sumOfAll()).toBe(0);
@@ -148,6 +155,14 @@ async function sumOfAll(): Promise<number | undefined> {
 
 function sumOf([row]: { sum: number }[]): number | undefined {
   return row?.sum;
+}
+
+/** Whether the connection was left in a transaction: two statements outside of one do not begin at the same time. */
+async function isInTransaction(): Promise<boolean> {
+  const begunAt = { text: "SELECT now()::text AS at" };
+  const [first] = await database.query<{ at: string }>(begunAt, []);
+  const [second] = await database.query<{ at: string }>(begunAt, []);
+  return first?.at === second?.at;
 }
 
 async function backendPid(): Promise<unknown> {
