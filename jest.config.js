@@ -17,8 +17,6 @@ const base = {
 const servers = {
   globalSetup: "<rootDir>/test/support/global-setup.ts",
   globalTeardown: "<rootDir>/test/support/global-teardown.ts",
-  // Starting a server takes half a second here, and ten times that on a machine that is busy.
-  testTimeout: 30_000,
 };
 
 /** @param {string} name @param {object} [extra] */
@@ -30,8 +28,8 @@ const project = (name, extra = {}) => ({
 });
 
 export default {
-  // Ends only what hangs: on a busy machine the start of a few nodes takes longer than jest's own five seconds.
-  testTimeout: 60_000,
+  // Of each test and hook. Ends only what hangs: on a busy machine a few nodes and servers take many seconds to start.
+  testTimeout: 120_000,
   projects: [
     project("unit"),
     project("contract", servers),

@@ -119,13 +119,13 @@ describe.each([
 
   test("forgets an entry after its life, also when it is read all the time", async () => {
     const key = randomUUID();
-    await cacher.set(key, 1, 1);
+    await cacher.set(key, 1, 2);
     await expect(cacher.get(key)).resolves.toBe(1);
     await waitFor(async () => (await cacher.get(key)) === undefined, { description: "the entry to expire" });
   });
 
   test("forgets the result of an action after CACHE_TTL_SECONDS, also when it is called all the time", async () => {
-    const broker = createTestBroker({ ...settings(), CACHE_TTL_SECONDS: "1" });
+    const broker = createTestBroker({ ...settings(), CACHE_TTL_SECONDS: "2" });
     broker.createService(source.service());
     await broker.start();
     try {

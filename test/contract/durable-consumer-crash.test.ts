@@ -12,7 +12,7 @@ let consumer: Supervised;
 afterEach(async () => {
   await consumer.stop();
   await events.stop();
-}, 30_000);
+});
 
 test.each([
   ["on JetStream", { useNats: true }],
@@ -46,5 +46,4 @@ test.each([
       { event_id: poison?.id, error_type: "PROCESS_ENDED", attempts: 2 },
     ]);
   },
-  90_000,
 );

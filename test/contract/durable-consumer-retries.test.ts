@@ -151,7 +151,7 @@ describe.each([
         );
         return now !== undefined && now.at > (letter?.at ?? now.at);
       },
-      { description: "the replay to be tried and given back", timeoutMs: 15_000 },
+      { description: "the replay to be tried and given back" },
     );
     gate.abort();
 

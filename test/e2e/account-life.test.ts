@@ -17,12 +17,12 @@ let admin: RestClient;
 beforeAll(async () => {
   node = await startRollcall({ env: { SIGNUP: "open" } });
   admin = await adminClient(node.url);
-}, 60_000);
+});
 
 afterAll(async () => {
   admin.close();
   await node.stop();
-}, 30_000);
+});
 
 /** Somebody who has signed up and logged in. */
 async function signUp(): Promise<{ user: UserBody; client: RestClient; path: string }> {
@@ -64,7 +64,7 @@ test("a user that is suspended is shut out until it is unsuspended", async () =>
   expect((await admin.post(`${path}/unsuspend`, undefined, { "if-match": '"2"' })).status).toBe(200);
   expect((await loginOf(user)).status).toBe(200);
   client.close();
-}, 30_000);
+});
 
 test("a user that is deleted is shut out until it is restored, and for good when it is erased", async () => {
   const { user, client, path } = await signUp();
@@ -79,7 +79,7 @@ test("a user that is deleted is shut out until it is restored, and for good when
   expect(await loginOf(user)).toEqual({ status: 401, code: "INVALID_CREDENTIALS" });
   expect(problemOf(await admin.get(`${path}/export`)).code).toBe("USER_NOT_FOUND");
   client.close();
-}, 30_000);
+});
 
 test("a user gets everything that is kept about it, in JSON and in XML", async () => {
   const { user, client, path } = await signUp();
@@ -105,7 +105,7 @@ test("a user gets everything that is kept about it, in JSON and in XML", async (
     errors: [expect.objectContaining({ field: "eventsAfter" })],
   });
   client.close();
-}, 30_000);
+});
 
 test("an admin is told who changed a user, page by page, and the user is not", async () => {
   const { user, client, path } = await signUp();
@@ -135,4 +135,4 @@ test("an admin is told who changed a user, page by page, and the user is not", a
   expect((await again.get(`${path}/history`)).status).toBe(403);
   again.close();
   client.close();
-}, 30_000);
+});

@@ -17,6 +17,8 @@ const USERS = "/api/v1/users";
 const HOST = "Host: rollcall\r\nConnection: close\r\n";
 /** A gateway waits so long for headers, and looks for slow ones every 2 s. */
 const SLOW_HEADERS_MS = 12_000;
+/** What a busy machine may add; far below the 30 s that a whole request may take. */
+const BUSY_MS = 5_000;
 
 let node: Rollcall;
 let client: RestClient;
@@ -37,7 +39,7 @@ beforeAll(async () => {
     [`GET ${USERS} HTTP/1.1\r\nHost: rollcall\r\nX-Slow: `],
     2 * SLOW_HEADERS_MS,
   ).then((response) => ({ response, durationMs: performance.now() - startedAt }));
-}, 30_000);
+});
 
 afterEach(async () => {
   assert.equal((await client.get(USERS)).text, before);
@@ -50,7 +52,7 @@ afterEach(async () => {
 afterAll(async () => {
   client.close();
   await node.stop();
-}, 30_000);
+});
 
 describe("a request that is not HTTP", () => {
   const post = (headers: string, body = "{}") => `POST ${USERS} HTTP/1.1\r\n${HOST}${headers}\r\n${body}`;
@@ -149,5 +151,5 @@ test("a client that does not end its headers is answered with 408 within 12 s", 
   const { response, durationMs } = await slowHeaders;
 
   expect(problemOf(response)).toMatchObject({ status: 408, retryable: true });
-  expect(durationMs).toBeLessThan(SLOW_HEADERS_MS + 1_000);
-}, 30_000);
+  expect(durationMs).toBeLessThan(SLOW_HEADERS_MS + BUSY_MS);
+});

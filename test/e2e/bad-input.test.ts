@@ -36,7 +36,7 @@ let before: object;
 beforeAll(async () => {
   cluster = await startCluster();
   user = await cluster.client.createUser();
-}, 60_000);
+});
 
 beforeEach(async () => {
   before = await written();
@@ -46,7 +46,7 @@ afterEach(async () => {
   assert.deepEqual(await written(), before);
 });
 
-afterAll(() => cluster.stop(), 30_000);
+afterAll(() => cluster.stop());
 
 describe("a body that is not a JSON object", () => {
   test.each<[string, string | Buffer]>([

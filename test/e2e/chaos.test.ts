@@ -21,9 +21,9 @@ const SHORT_SECONDS = 15;
 const SECONDS = Number(process.env["CHAOS_SECONDS"] ?? SHORT_SECONDS);
 const SEED = Number(process.env["CHAOS_SEED"] ?? Date.now() % 1_000_000);
 const TRANSACTIONS_PER_SECOND = 330;
-/** On a machine that is busy with other tests a rate says nothing. */
+/** On a machine that is busy with other tests neither a rate nor a time says anything. */
 const MIN_TRANSACTIONS_PER_SECOND = SECONDS > SHORT_SECONDS ? 300 : 0;
-const DRAIN_MS = 30_000;
+const DRAIN_MS = SECONDS > SHORT_SECONDS ? 30_000 : 90_000;
 const CONSUMER = "../test/support/chaos-consumer.ts";
 
 let postgres: TestPostgres;
@@ -50,13 +50,13 @@ beforeAll(async () => {
   consumers = ["consumer-1", "consumer-2"].map((id) =>
     supervise({ program: CONSUMER, env: { ...env, NODE_ID: id } }),
   );
-}, 60_000);
+});
 
 afterAll(async () => {
   await writer?.stop();
   await Promise.all([relay, ...consumers].map((process) => process.stop()));
   await Promise.all([postgres.stop(), nats.stop()]);
-}, 60_000);
+});
 
 const sql = async <Row>(text: string): Promise<Row[]> => (await queryOnce(postgres.url, text)) as Row[];
 
@@ -170,7 +170,7 @@ test(
     expect(rate).toBeGreaterThanOrEqual(MIN_TRANSACTIONS_PER_SECOND);
     expect(drainMs).toBeLessThan(DRAIN_MS);
   },
-  (SECONDS + 120) * 1000,
+  (SECONDS + 300) * 1000,
 );
 
 test("a stream that is deleted is filled again by a replay, and no effect changes", async () => {
@@ -194,4 +194,4 @@ test("a stream that is deleted is filled again by a replay, and no effect change
     new Set(before.map(({ event_id }) => event_id)),
   );
   expect(await effects()).toEqual(before);
-}, 120_000);
+});

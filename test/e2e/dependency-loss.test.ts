@@ -15,37 +15,37 @@ const databaseUrl = (): string => cluster.postgres.url;
 
 beforeAll(async () => {
   cluster = await startCluster();
-}, 60_000);
+});
 
 afterEach(async () => {
   await load?.stop();
   await untilReady(cluster.url);
-}, 20_000);
+});
 
-afterAll(() => cluster.stop(), 30_000);
+afterAll(() => cluster.stop());
 
 describe("PostgreSQL", () => {
-  test("restarted under load, costs at most 10 s of 503s, and no write is lost or done twice", async () => {
+  test("restarted under load, costs 503s until 5 s after it is back at the latest, and no write is lost or done twice", async () => {
     load = startLoad(cluster);
     await untilMoreRequests(load, STEADY_REQUESTS);
 
-    const stoppedAt = performance.now();
     await cluster.postgres.stop();
     await untilMoreRequests(load, 40);
     await cluster.postgres.restart();
+    const backAt = performance.now();
     await untilReady(cluster.url);
     await untilMoreRequests(load, STEADY_REQUESTS);
     const records = await load.stop();
 
     const failures = failuresOf(records);
     expect(failures.length).toBeGreaterThan(0);
-    expect(failures.filter(({ endedAt }) => endedAt > stoppedAt + 10_000)).toEqual([]);
+    expect(failures.filter(({ endedAt }) => endedAt > backAt + 5_000)).toEqual([]);
     expect(failures.filter(({ problem }) => problem !== "DATABASE_UNAVAILABLE")).toEqual([]);
     expect(failures.filter(({ status }) => status !== 503)).toEqual([]);
     expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
     expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
     expect([cluster.users.isRunning, cluster.gateway.isRunning]).toEqual([true, true]);
-  }, 60_000);
+  });
 
   test("away, makes readiness false within 3 s but not liveness, and the log says when it is lost and back", async () => {
     await cluster.postgres.stop();
@@ -61,7 +61,7 @@ describe("PostgreSQL", () => {
     await cluster.postgres.restart();
     await readinessIs(200, 5_000);
     await untilLogged(cluster.users, { dependency: "postgresql", level: "info", msg: "dependency back" });
-  }, 30_000);
+  });
 });
 
 describe("NATS", () => {
@@ -89,33 +89,29 @@ describe("NATS", () => {
     expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
     await untilLogged(cluster.gateway, { dependency: "nats", level: "error", msg: "dependency lost" });
     await untilLogged(cluster.gateway, { dependency: "nats", level: "info", msg: "dependency back" });
-  }, 60_000);
+  });
 });
 
 describe("Redis", () => {
-  test.each(["killed", "frozen"])(
-    "%s under load and back again, costs no request",
-    async (fault) => {
-      load = startLoad(cluster);
-      await untilMoreRequests(load, STEADY_REQUESTS);
+  test.each(["killed", "frozen"])("%s under load and back again, costs no request", async (fault) => {
+    load = startLoad(cluster);
+    await untilMoreRequests(load, STEADY_REQUESTS);
 
-      if (fault === "killed") await cluster.redis.kill();
-      else cluster.redis.freeze();
-      await untilHealthSays("redis", "down");
-      expect((await cluster.client.get("/health/ready")).status).toBe(200);
-      await untilMoreRequests(load, STEADY_REQUESTS);
+    if (fault === "killed") await cluster.redis.kill();
+    else cluster.redis.freeze();
+    await untilHealthSays("redis", "down");
+    expect((await cluster.client.get("/health/ready")).status).toBe(200);
+    await untilMoreRequests(load, STEADY_REQUESTS);
 
-      await cluster.redis.restart();
-      await untilHealthSays("redis", "up");
-      await untilMoreRequests(load, STEADY_REQUESTS);
-      const records = await load.stop();
+    await cluster.redis.restart();
+    await untilHealthSays("redis", "up");
+    await untilMoreRequests(load, STEADY_REQUESTS);
+    const records = await load.stop();
 
-      expect(failuresOf(records)).toEqual([]);
-      expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
-      await untilLogged(cluster.users, { dependency: "redis", level: "error", msg: "dependency lost" });
-    },
-    40_000,
-  );
+    expect(failuresOf(records)).toEqual([]);
+    expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
+    await untilLogged(cluster.users, { dependency: "redis", level: "error", msg: "dependency lost" });
+  });
 });
 
 async function readinessIs(status: number, timeoutMs: number): Promise<void> {

@@ -45,7 +45,7 @@ describe.each(testUsers)("as $name", (user) => {
     const second = await start(options);
     const response = await withClient(second, (client) => client.get(`/api/v1/users/${id}`));
     expect(response.json as UserBody).toMatchObject({ id, firstName: "Grace" });
-  }, 60_000);
+  });
 });
 
 test("Ctrl-C in the middle of the first start ends it with nothing left running, and the next start works", async () => {
@@ -64,7 +64,7 @@ test("Ctrl-C in the middle of the first start ends it with nothing left running,
 
   const second = await start(options);
   expect((await withClient(second, (client) => client.get("/health/ready"))).status).toBe(200);
-}, 60_000);
+});
 
 test("the REPL has commands for events and images", async () => {
   const lines = [
@@ -95,7 +95,7 @@ test("the REPL has commands for events and images", async () => {
   // The REPL's own command of this name.
   expect(node.output).toContain("events-appended");
   expect(node.output).toContain("Usage: Moleculer REPL events:replay [options] <what>");
-}, 60_000);
+});
 
 test("the REPL calls actions, and its q stops the node in order", async () => {
   const dataDir = temporaryDir("data");
@@ -118,7 +118,7 @@ test("the REPL calls actions, and its q stops the node in order", async () => {
   );
   expect(stopped.slice(-2)).toEqual(["Embedded PostgreSQL stopped", "node stopped"]);
   expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
-}, 60_000);
+});
 
 async function start(options: RollcallOptions = {}): Promise<Rollcall> {
   const node = await startRollcall(options);

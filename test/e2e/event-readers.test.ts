@@ -34,7 +34,7 @@ beforeAll(async () => {
   otherGateway = await cluster.addGateway();
   credentials = { authorization: `Bearer ${cluster.token}` };
   await untilServing(otherGateway, EVENTS, credentials);
-}, 60_000);
+});
 
 afterAll(() => cluster.stop());
 
@@ -130,7 +130,7 @@ describe("a reader that is cut off again and again", () => {
       expect(sequences).toEqual(all);
       expect(cuts).toBeGreaterThan(5);
     }
-  }, 120_000);
+  });
 });
 
 async function write(users: number): Promise<void> {

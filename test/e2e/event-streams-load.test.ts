@@ -13,7 +13,7 @@ let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster();
   await cluster.addEventsNode();
-}, 60_000);
+});
 
 afterAll(() => cluster.stop());
 
@@ -32,7 +32,7 @@ test("a gateway with a thousand open streams sends an event to each, and answers
   const users = [await cluster.client.createUser(), await cluster.client.createUser()];
   await waitFor(() => streams.every(({ messages }) => messages.length >= 2), {
     description: "each stream to have the events",
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   for (const { messages } of streams) {
     const subjects = messages.map(({ data }) => (JSON.parse(data) as { subject: string }).subject);
@@ -42,7 +42,7 @@ test("a gateway with a thousand open streams sends an event to each, and answers
 
   for (const stream of streams) stream.cut();
   await Promise.all(streams.map(({ ended }) => ended));
-}, 60_000);
+});
 
 test("a gateway that is stopped ends streams and waits in order, and another one goes on", async () => {
   const [stopping, other] = await Promise.all([cluster.addGateway(), cluster.addGateway()]);
@@ -59,7 +59,7 @@ test("a gateway that is stopped ends streams and waits in order, and another one
   expect(await Promise.all(streams.map(({ ended }) => ended))).toEqual(streams.map(() => "ended"));
   expect(await stopping.ended).toEqual({ exitCode: 0, signal: null });
   // Long before the wait of the request or the deadline of the stop.
-  expect(performance.now() - startedAt).toBeLessThan(8_000);
+  expect(performance.now() - startedAt).toBeLessThan(14_000);
 
   const { id } = await cluster.client.createUser();
   const [first] = streams;
@@ -73,4 +73,4 @@ test("a gateway that is stopped ends streams and waits in order, and another one
   expect(again.messages.map(({ data }) => (JSON.parse(data) as { subject: string }).subject)).toEqual([id]);
   again.cut();
   client.close();
-}, 60_000);
+});

@@ -29,13 +29,13 @@ describe.each(["disk", "s3"])(
       node = await startRollcall({ env: { STORAGE: storage, ...(s3 && settingsOf(s3)) } });
       client = await adminClient(node.url);
       path = imagesOf((await client.createUser()).id);
-    }, 60_000);
+    });
 
     afterAll(async () => {
       client.close();
       await node.stop();
       await s3?.stop();
-    }, 30_000);
+    });
 
     async function start(bytes: number): Promise<Upload> {
       const response = await client.post(`${path}/uploads`, { contentType: "image/png", bytes });
@@ -75,7 +75,7 @@ describe.each(["disk", "s3"])(
       const again = await complete(upload, key);
       expect(again).toMatchObject({ status: 201, headers: { "idempotent-replayed": "true" } });
       expect(problemOf(await complete(upload)).code).toBe("UPLOAD_NOT_FOUND");
-    }, 30_000);
+    });
 
     test("is refused when they are no image", async () => {
       const content = Buffer.from("no image at all");

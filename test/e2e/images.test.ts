@@ -29,12 +29,12 @@ beforeAll(async () => {
   admin = await adminClient(node.url);
   visitor = new RestClient(node.url);
   ({ user, client } = await signUp());
-}, 60_000);
+});
 
 afterAll(async () => {
   for (const each of [admin, visitor, client]) each.close();
   await node.stop();
-}, 30_000);
+});
 
 async function signUp(): Promise<{ user: UserBody; client: RestClient }> {
   const created = await visitor.post("/api/v1/users", newUser({ password: PASSWORD }));
@@ -51,7 +51,7 @@ async function untilShown(userId: string, expected: { imageUrls: string[]; avata
       expect(json).toMatchObject(expected);
       return true;
     },
-    { description: `the user to show ${JSON.stringify(expected)}`, timeoutMs: 15_000 },
+    { description: `the user to show ${JSON.stringify(expected)}` },
   );
 }
 
@@ -100,7 +100,7 @@ describe("an uploaded image", () => {
     expect(problemOf(await client.get(`/api/v1/images/${image.id}`)).code).toBe("IMAGE_NOT_FOUND");
     await untilShown(user.id, { imageUrls: [], avatarUrl: null });
     await waitFor(async () => (await visitor.get(shown)).status === 404, { description: "the file to go" });
-  }, 60_000);
+  });
 
   test("may come as the bytes themselves, below /profiles too, and in XML", async () => {
     const content = await noisePicture({ format: "webp" });
@@ -244,7 +244,7 @@ test("what a client says of a file, its name and its type, is not believed and l
     const response = await client.post(imagesOf(user.id), body, headers);
     expect(response).toMatchObject({ status: 201, json: { format: "png" } });
   }
-}, 60_000);
+});
 
 test("nothing is left of an upload whose user is deleted meanwhile", async () => {
   const { id } = await admin.createUser();
@@ -260,6 +260,6 @@ test("nothing is left of an upload whose user is deleted meanwhile", async () =>
       const answers = [...urls, ...ids.map((each) => `/api/v1/images/${each}`)].map((url) => admin.get(url));
       return (await Promise.all(answers)).every(({ status }) => status === 404);
     },
-    { description: "all images to go with their user", timeoutMs: 20_000, intervalMs: 200 },
+    { description: "all images to go with their user", intervalMs: 200 },
   );
-}, 60_000);
+});

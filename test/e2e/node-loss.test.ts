@@ -19,11 +19,11 @@ const databaseUrl = (): string => cluster.postgres.url;
 
 beforeAll(async () => {
   cluster = await startCluster();
-}, 60_000);
+});
 
-afterEach(() => load?.stop(), 20_000);
+afterEach(() => load?.stop());
 
-afterAll(() => cluster.stop(), 30_000);
+afterAll(() => cluster.stop());
 
 test("no request fails while one of two users nodes stops at SIGTERM", async () => {
   const node = await cluster.addUsersNode();
@@ -37,7 +37,7 @@ test("no request fails while one of two users nodes stops at SIGTERM", async () 
   expect(exitCode).toBe(0);
   expect(failuresOf(records)).toEqual([]);
   expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
-}, 40_000);
+});
 
 test("a users node that stops at SIGTERM finishes the calls it has", async () => {
   const node = await cluster.addUsersNode({ DRAIN_DELAY_MS: "100" });
@@ -50,7 +50,7 @@ test("a users node that stops at SIGTERM finishes the calls it has", async () =>
     // In turn, so every other one on the node that stops.
     await lock.untilBlocked(ids.length);
     const stopping = node.stop();
-    for (let request = 0; request < 200; request += 1) await cluster.client.get("/api/v1/users?limit=1");
+    for (let request = 0; request < 40; request += 1) await cluster.client.get("/api/v1/users?limit=1");
     return { changes: waiting, stopped: stopping };
   });
 
@@ -60,7 +60,7 @@ test("a users node that stops at SIGTERM finishes the calls it has", async () =>
   expect(answers.map(({ headers }) => headers["idempotent-replayed"])).toEqual(ids.map(() => undefined));
   expect(performance.now() - startedAt).toBeLessThan(REQUEST_TIMEOUT_MS);
   expect(await stopped).toEqual({ exitCode: 0, signal: null });
-}, 30_000);
+});
 
 test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for at most 8 s and no write is lost or done twice", async () => {
   const node = await cluster.addUsersNode();
@@ -81,7 +81,7 @@ test("after kill -9 of one of two users nodes, requests fail with 503 or 504 for
   expect(failures.filter((failure) => !isUnavailable(failure))).toEqual([]);
   expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
   expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
-}, 60_000);
+});
 
 test("a users node that hangs for a while costs only 503s and 504s, and does no write again that another one has done", async () => {
   const node = await cluster.addUsersNode();
@@ -91,7 +91,7 @@ test("a users node that hangs for a while costs only 503s and 504s, and does no 
   node.signal("SIGSTOP");
   const id = String(node.log[0]?.["node"]);
   const isLost = { msg: `Heartbeat is not received from '${id}' node.` };
-  await untilLogged(cluster.gateway, isLost, MAX_ERRORS_MS);
+  await untilLogged(cluster.gateway, isLost);
   node.signal("SIGCONT");
   await untilMoreRequests(load, STEADY_REQUESTS);
   const records = await load.stop();
@@ -100,7 +100,7 @@ test("a users node that hangs for a while costs only 503s and 504s, and does no 
   expect(failuresOf(records).filter((failure) => !isUnavailable(failure))).toEqual([]);
   expect(await auditWrites(databaseUrl(), records)).toEqual(NOTHING_WRONG);
   expect(await auditAfterResending(databaseUrl(), cluster.client, records)).toEqual(NOTHING_WRONG);
-}, 60_000);
+});
 
 test("a gateway that stops at SIGTERM answers every request, and tells its clients to go elsewhere", async () => {
   const gateway = await cluster.addGateway();
@@ -114,7 +114,7 @@ test("a gateway that stops at SIGTERM answers every request, and tells its clien
   expect(load.running).toBe(0);
   expect(failuresOf(load.records)).toEqual([]);
   expect(await auditWrites(databaseUrl(), load.records)).toEqual(NOTHING_WRONG);
-}, 40_000);
+});
 
 test("without a node of auth, who has a session goes on, and who logs in is told to wait", async () => {
   const auth = cluster.nodes.find(({ log }) => log.some(({ services }) => String(services) === "auth"));
@@ -122,7 +122,6 @@ test("without a node of auth, who has a session goes on, and who logs in is told
   const health = async (): Promise<string> => (await cluster.client.get("/health/ready")).text;
   await waitFor(async () => (await health()).includes('"auth":{"status":"down"'), {
     description: "the loss to be known",
-    timeoutMs: 15_000,
   });
 
   const read = await cluster.client.get("/api/v1/users?limit=1");
@@ -133,4 +132,4 @@ test("without a node of auth, who has a session goes on, and who logs in is told
     dependencies: { users: { status: "up" } },
   });
   expect([read.status, login.status]).toEqual([200, 503]);
-}, 40_000);
+});

@@ -76,7 +76,7 @@ describe("a node does not start, and says why,", () => {
     expect(output).toContain(`PORT ${port} on 127.0.0.1 is already in use.`);
     expect(output).not.toMatch(/^\s+at /m);
     expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
-  }, 30_000);
+  });
 
   test("when DATA_DIR is not writable", async () => {
     const dataDir = await dirOf(ordinaryUser);
@@ -111,7 +111,7 @@ describe("a node does not start, and says why,", () => {
     expect(exitCode).toBe(1);
     expect(output).toContain(`in use by another Rollcall process (pid ${first.pid})`);
     expect(await statusOf(first, "/health")).toBe(200);
-  }, 30_000);
+  });
 
   test("when NATS is away: at the deadline, with exit code 1", async () => {
     const startedAt = performance.now();
@@ -126,8 +126,9 @@ describe("a node does not start, and says why,", () => {
 
     expect(exitCode).toBe(1);
     expect(output).toContain("The node was not ready within 1500 ms: no connection to nats.");
-    expect(performance.now() - startedAt).toBeLessThan(10_000);
-  }, 20_000);
+    // Long before the deadline that a node has otherwise.
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
+  });
 
   test("when PostgreSQL is away: at the deadline, with exit code 1", async () => {
     const { exitCode, output } = await runRollcall({
@@ -139,7 +140,7 @@ describe("a node does not start, and says why,", () => {
 
     expect(exitCode).toBe(1);
     expect(output).toContain("The node was not ready within 1500 ms: no connection to postgresql.");
-  }, 20_000);
+  });
 
   test("when the database lacks migrations, which it names", async () => {
     const { exitCode, output } = await runRollcall({ env: { DATABASE_URL: sharedServers().postgresUrl } });
@@ -149,7 +150,7 @@ describe("a node does not start, and says why,", () => {
       "The database lacks these migrations: auth/0001-auth, events/0001-outbox-and-idempotency, users/0001-users",
     );
     expect(output).toContain("npm run migrate");
-  }, 20_000);
+  });
 });
 
 describe("a node ends", () => {
@@ -162,7 +163,7 @@ describe("a node ends", () => {
     node.signal("SIGINT");
 
     expect(await node.ended).toEqual({ exitCode: 0, signal: null });
-  }, 15_000);
+  });
 
   test("in time although a client never ends its upload", async () => {
     const node = await start({ env: { STOP_DEADLINE_MS: "8000", DRAIN_DELAY_MS: "100" } });
@@ -181,8 +182,8 @@ describe("a node ends", () => {
     await closed;
 
     expect(exitCode).toBe(0);
-    expect(performance.now() - signalledAt).toBeLessThan(10_000);
-  }, 30_000);
+    expect(performance.now() - signalledAt).toBeLessThan(15_000);
+  });
 
   test("and says so in its log, first and last", async () => {
     const database = await createTestDatabase();
@@ -195,7 +196,7 @@ describe("a node ends", () => {
     });
     expect(node.log.find(({ msg }) => msg === "node stopping")).toMatchObject({ signal: "SIGTERM" });
     expect(node.log.at(-1)).toMatchObject({ msg: "node stopped" });
-  }, 30_000);
+  });
 
   test("by kill -9, and the next one finds the data and ends the PostgreSQL that was left running", async () => {
     const env = { DATA_DIR: temporaryDir("data") };
@@ -213,7 +214,7 @@ describe("a node ends", () => {
     await untilLogged(next, { msg: "Ending the PostgreSQL that a killed Rollcall left running" });
     await next.stop();
     expect(processesOfRun("DATA_DIR", env.DATA_DIR)).toEqual([]);
-  }, 40_000);
+  });
 });
 
 test("logins work on a node that runs with a low priority, which its user may not raise", async () => {
@@ -228,7 +229,7 @@ test("logins work on a node that runs with a low priority, which its user may no
   await database.drop();
 
   expect(token).not.toBe("");
-}, 30_000);
+});
 
 async function start(options: RollcallOptions): Promise<Rollcall> {
   const node = await startRollcall(options);

@@ -24,7 +24,7 @@ test("the tour prints what the README says", async () => {
 
   expect(outcomes.length).toBeGreaterThan(0);
   expect(brokenPromises(outcomes)).toEqual([]);
-}, 60_000);
+});
 
 test("nodes are started by hand as the README says, on an empty database, and all of them stop at its last command", async () => {
   const steps = await readmeSteps("Run it as nodes");
@@ -49,4 +49,4 @@ test("nodes are started by hand as the README says, on an empty database, and al
   const output = outcomes.map((outcome) => outcome.output).join("");
   expect(output.match(/"msg":"node started"/g)).toHaveLength(7);
   expect(output.match(/"msg":"node stopped"/g)).toHaveLength(7);
-}, 60_000);
+});

@@ -15,12 +15,12 @@ let client: RestClient;
 beforeAll(async () => {
   node = await startRollcall({ env: { CORS_ORIGINS: `${APP}, https://admin.example.com:8443` } });
   client = await adminClient(node.url);
-}, 30_000);
+});
 
 afterAll(async () => {
   client.close();
   await node.stop();
-}, 30_000);
+});
 
 describe("a request id", () => {
   test.each(["abc", "01HXYZ.a_b-c", "a".repeat(128)])("that is good is kept: %s", async (id) => {

@@ -39,7 +39,7 @@ beforeAll(async () => {
   users = [];
   // One after the other: their times of creation are the order that tests expect.
   for (const person of PEOPLE) users.push(await client.createUser(person));
-}, 30_000);
+});
 
 afterEach(async () => {
   for (const { id } of extras) await client.post(`${USERS}/${id}/erase`, undefined);
@@ -50,7 +50,7 @@ afterAll(async () => {
   client.close();
   await node.stop();
   await database.drop();
-}, 30_000);
+});
 
 /** Past the product: the lists here are of people whom the tests name. */
 async function forgetAdmin(): Promise<void> {

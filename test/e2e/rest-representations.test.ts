@@ -18,7 +18,7 @@ let path: string;
 beforeAll(async () => {
   node = await startRollcall();
   client = await adminClient(node.url);
-}, 30_000);
+});
 
 beforeEach(async () => {
   user = await client.createUser({ nickname: "<Countess> & Co.", bio: "Zażółć gęślą jaźń 🚀" });
@@ -28,7 +28,7 @@ beforeEach(async () => {
 afterAll(async () => {
   client.close();
   await node.stop();
-}, 30_000);
+});
 
 describe("a user in JSON", () => {
   test("has exactly the documented members, with times in UTC", async () => {

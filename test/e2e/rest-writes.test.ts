@@ -27,7 +27,7 @@ beforeAll(async () => {
   const patience = { DATABASE_ACQUIRE_TIMEOUT_MS: "20000", REQUEST_TIMEOUT_MS: "30000" };
   node = await startRollcall({ env: { DATABASE_URL: database.url, ...patience } });
   client = await adminClient(node.url);
-}, 30_000);
+});
 
 beforeEach(async () => {
   user = await client.createUser();
@@ -39,7 +39,7 @@ afterAll(async () => {
   await node.stop();
   await sql.end();
   await database.drop();
-}, 30_000);
+});
 
 describe("a user", () => {
   test("is created with 201 and is found where Location says", async () => {
@@ -368,7 +368,7 @@ describe("Idempotency-Key", () => {
     expect(others.filter((code) => code !== "IDEMPOTENCY_IN_FLIGHT")).toEqual([]);
     const { rows } = await sql.query("SELECT FROM users.users WHERE email = $1", [body.email]);
     expect(rows).toHaveLength(1);
-  }, 30_000);
+  });
 
   test("makes one user of 20 creates at the same time", async () => {
     const body = newUser();

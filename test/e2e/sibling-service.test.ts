@@ -38,12 +38,12 @@ beforeAll(async () => {
     caller.start(),
   ]);
   await caller.waitForServices("users", 10_000);
-}, 60_000);
+});
 
 afterAll(async () => {
   await Promise.all([rollcall.stop(), sibling.stop(), caller.stop(), client.end()]);
   await Promise.all([database.drop(), nats.stop()]);
-}, 30_000);
+});
 
 const signUp = (): Promise<{ id: string; email: string }> =>
   caller.call("users.create", {
@@ -55,7 +55,6 @@ const signUp = (): Promise<{ id: string; email: string }> =>
 async function untilMailed(users: readonly { id: string }[]): Promise<void> {
   await waitFor(async () => (await mails()).length >= users.length, {
     description: `${users.length} mails`,
-    timeoutMs: 20_000,
   });
 }
 
@@ -77,11 +76,11 @@ test("the example writes one mail to each new user, also to those of whom it hea
 
   const expected = users.map(({ id, email }) => ({ user_id: id, address: email, text: "Welcome, Ada!" }));
   expect(await mails()).toEqual(expected.toSorted((a, b) => a.user_id.localeCompare(b.user_id)));
-}, 60_000);
+});
 
 test("the example stops in order at SIGTERM", async () => {
   const { exitCode } = await sibling.stop();
 
   await untilLogged(sibling, { msg: "node stopped" });
   expect(exitCode).toBe(0);
-}, 30_000);
+});

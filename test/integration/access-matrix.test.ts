@@ -247,12 +247,12 @@ beforeAll(async () => {
     // With the id of our key.
     forged: await signToken({ ...ours, privateKey }, admin),
   };
-}, 60_000);
+});
 
 afterAll(async () => {
   client.close();
   await nodes.stop();
-}, 30_000);
+});
 
 /** A token of an admin who was suspended after the login. */
 async function suspendedAdminToken(): Promise<string> {
@@ -347,12 +347,12 @@ describe.each(ROWS)("$route", (row) => {
 
   test("lets in who may, and nobody else", async () => {
     expect(await outcomesOf(row, false)).toEqual(expected);
-  }, 20_000);
+  });
 
   if (row.route.startsWith("GET ")) {
     test("does so too when the answer is cached", async () => {
       expect(await outcomesOf(row, true)).toEqual(expected);
-    }, 20_000);
+    });
   }
 });
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
   nodes = await startTestNodes();
   ({ broker: users } = await nodes.start({ SERVICES: "users" }));
   ({ broker: sibling } = await nodes.start({ SERVICES: "none", SERVICE_PRINCIPAL: "billing" }));
-}, 60_000);
+});
 
 afterAll(() => nodes.stop());
 

@@ -22,7 +22,7 @@ let client: RestClient;
 beforeAll(async () => {
   nodes = await startTestNodes();
   const [pair, gateway] = await Promise.all([
-    startUsersPair(nodes, { DATABASE_STATEMENT_TIMEOUT_MS: "500" }),
+    startUsersPair(nodes, { DATABASE_STATEMENT_TIMEOUT_MS: "1500" }),
     nodes.start({ SERVICES: "auth,api", ...ADMIN_SETTINGS }),
   ]);
   ({ a, b, caller } = pair);

@@ -22,7 +22,10 @@ const POOL_MAX = 3;
 const WATCHING = 1;
 /** The one that looks, and the one that keeps a lock. */
 const CONNECTIONS_OF_TEST = 2;
-const STATEMENT_TIMEOUT_MS = 1_000;
+/** Long before it, a call gives up waiting for a connection; long after it, a caller gives up waiting for an answer. */
+const STATEMENT_TIMEOUT_MS = 3_000;
+
+const PATIENT = { REQUEST_TIMEOUT_MS: "30000" };
 
 let nodes: TestNodes;
 let caller: ServiceBroker;
@@ -35,10 +38,11 @@ beforeAll(async () => {
     NODE_ID: "owner",
     DATABASE_POOL_MAX: String(POOL_MAX),
     DATABASE_STATEMENT_TIMEOUT_MS: String(STATEMENT_TIMEOUT_MS),
-    DATABASE_ACQUIRE_TIMEOUT_MS: "500",
+    DATABASE_ACQUIRE_TIMEOUT_MS: "1000",
+    ...PATIENT,
   };
   await nodes.start(settings, log);
-  caller = (await nodes.start({ SERVICES: "none" })).broker;
+  caller = (await nodes.start({ SERVICES: "none", ...PATIENT })).broker;
 });
 
 afterAll(() => nodes.stop());

@@ -37,7 +37,7 @@ async function deadLetterOf(
       "SELECT event -> 'data' AS data, error_message AS error FROM events.dead_letter WHERE subject = $1",
       [subject],
     );
-  await waitFor(async () => (await find()).length === 1, { description: "a dead letter", timeoutMs: 20_000 });
+  await waitFor(async () => (await find()).length === 1, { description: "a dead letter" });
   const [deadLetter] = await find();
   return deadLetter;
 }

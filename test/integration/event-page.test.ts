@@ -118,18 +118,18 @@ describe("events.list", () => {
   test("leaves no gap while events are appended and expire", async () => {
     await appendToLog(nodes, 10);
     const total = 600;
+    const seen: number[] = [];
     const write = async (): Promise<void> => {
       for (let head = 10; head < total; head += 10) {
         await appendToLog(nodes, 10);
-        await expireLog(nodes, head - 200);
+        // All that the reader has; what it asks for now has to stay, however slow it is.
+        await expireLog(nodes, seen.length);
       }
     };
-    const read = async (): Promise<number[]> => {
-      const seen: number[] = [];
+    const read = async (): Promise<void> => {
       while (seen.length < total) seen.push(...sequencesOf(await list({ after: seen.length, limit: 50 })));
-      return seen;
     };
-    const [, seen] = await Promise.all([write(), read()]);
+    await Promise.all([write(), read()]);
     expect(seen).toEqual(range(1, total));
   });
 });

@@ -183,7 +183,7 @@ test("what a gateway keeps of the log forgets who is erased", async () => {
 
 describe("a slow client", () => {
   test("is disconnected, while others get everything and its gateway holds no more than a chunk for it", async () => {
-    const { streamUrl } = await servers.start({ stallTimeoutMs: 300 });
+    const { streamUrl, connections } = await servers.start({ stallTimeoutMs: 2000 });
     const slow = await open(streamUrl);
     const quick = await open(streamUrl);
     slow.pause();
@@ -191,6 +191,7 @@ describe("a slow client", () => {
     for (let round = 0; round < 30; round += 1) await servers.append(30, { data });
     await quick.untilReceived(900);
     expect(quick.sequences).toEqual(range(1, 900));
+    await waitFor(async () => (await connections()) === 1, { description: "the slow client to be cut off" });
     slow.resume();
     expect(await slow.ended).toBe("cut");
     expect(slow.sequences.length).toBeLessThan(900);

@@ -32,12 +32,12 @@ beforeAll(async () => {
   stream = readStream(nats.url);
   await migrate(postgres.url, silentLogger);
   await Promise.all(["events-a", "events-b"].map(startEventsNode));
-}, 60_000);
+});
 
 afterAll(async () => {
   await Promise.all([...nodes.values()].map((node) => node.stop()));
   await Promise.all([postgres.stop(), nats.stop()]);
-}, 60_000);
+});
 
 beforeEach(async () => {
   await untilLed();
@@ -80,16 +80,20 @@ async function findLeader(): Promise<{ pid: number; node: string } | undefined> 
 }
 
 async function untilLed(): Promise<string> {
-  const leader = await waitFor(findLeader, { description: "a node to lead", timeoutMs: 10_000 });
+  const leader = await waitFor(findLeader, { description: "a node to lead" });
   return leader?.node ?? "";
 }
 
-async function untilAnotherLeads(than: string, timeoutMs = TAKEOVER_MS): Promise<string> {
+/** @param timeoutMs where it is promised */
+async function untilAnotherLeads(than: string, timeoutMs?: number): Promise<string> {
   const another = async (): Promise<string | undefined> => {
     const leader = await findLeader();
     return leader && leader.node !== than ? leader.node : undefined;
   };
-  const node = await waitFor(another, { description: `another node than ${than} to lead`, timeoutMs });
+  const node = await waitFor(another, {
+    description: `another node than ${than} to lead`,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  });
   return node ?? "";
 }
 
@@ -98,7 +102,6 @@ async function untilWritten(count: number): Promise<void> {
   const goal = writer.committed.size + count;
   await waitFor(() => writer.committed.size >= goal, {
     description: `${count} events to be written`,
-    timeoutMs: 20_000,
   });
 }
 
@@ -119,7 +122,7 @@ describe("while events are written", () => {
   test("the leader is killed: another node leads within 5 s, and all events are published", async () => {
     const first = await untilLed();
     await nodeOf(first).kill();
-    await untilAnotherLeads(first);
+    await untilAnotherLeads(first, TAKEOVER_MS);
     await untilWritten(100);
     expect(await findFaults()).toEqual(NO_FAULTS);
     await startEventsNode(first);
@@ -128,7 +131,7 @@ describe("while events are written", () => {
   test("the leader is frozen: another node leads within 5 s, and the first one does no harm when it goes on", async () => {
     const first = await untilLed();
     nodeOf(first).signal("SIGSTOP");
-    const second = await untilAnotherLeads(first);
+    const second = await untilAnotherLeads(first, TAKEOVER_MS);
     await untilWritten(100);
     nodeOf(first).signal("SIGCONT");
     await waitFor(() => nodeOf(first).log.some(({ msg }) => msg === "the relay of this node leads no more"), {
@@ -156,7 +159,7 @@ describe("while events are written", () => {
         const current = await findLeader();
         return current !== undefined && current.pid !== leader?.pid;
       },
-      { description: "a new session to lead", timeoutMs: TAKEOVER_MS },
+      { description: "a new session to lead" },
     );
     await untilWritten(100);
     expect(await findFaults()).toEqual(NO_FAULTS);

@@ -53,7 +53,7 @@ describe("an upload that means harm", () => {
       });
     }
     expect(processor.usage()).toMatchObject({ running: 0, waiting: 0, workers: 1, workersLost: 0 });
-  }, 120_000);
+  });
 
   it.each(Object.entries(ENCODINGS))("is refused when it is a %s that was cut off", async (_, { encode }) => {
     const whole = await encode(quarters()).toBuffer();

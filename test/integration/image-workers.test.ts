@@ -86,7 +86,7 @@ describe("the workers of an image processor", () => {
   it("do no more jobs at a time than there are workers", async () => {
     start({ workers: 2, queueMax: 4 });
     const jobs = [0, 1, 2, 3, 4, 5].map(() => process());
-    await waitFor(() => processor.usage().waiting === 4, { description: "all to have come" });
+    await waitFor(() => processor.usage().waiting === 4, { description: "all to have come", intervalMs: 1 });
     expect(processor.usage()).toMatchObject({ running: 2, workers: 2 });
     await Promise.all(jobs);
     expect(processor.usage()).toMatchObject({
@@ -103,9 +103,7 @@ describe("the workers of an image processor", () => {
     const jobs: Promise<number>[] = [];
     for (const number of [1, 2, 3, 4]) {
       jobs.push(process(number === 1 ? large : small).then(() => order.push(number)));
-      await waitFor(() => processor.usage().running + processor.usage().waiting === number, {
-        description: "it to have come",
-      });
+      await waitFor(() => comeTo(processor.usage()) === number, { description: "it to have come" });
     }
     await Promise.all(jobs);
     expect(order).toEqual([1, 2, 3, 4]);
@@ -219,6 +217,10 @@ describe("the workers of an image processor", () => {
   });
 });
 
+/** How many jobs a processor has been given, those that it has done among them. */
+const comeTo = ({ running, waiting, outcomes }: ReturnType<ImageProcessor["usage"]>): number =>
+  running + waiting + outcomes.done;
+
 /** Of this process. */
 function workerPids(): number[] {
   return processTree(process.pid)
@@ -228,7 +230,7 @@ function workerPids(): number[] {
 
 /** The one worker, when it has written a file into the folder. */
 async function workerOn(folder: string): Promise<number> {
-  const options = { description: "a worker that has begun", timeoutMs: 20_000 };
+  const options = { description: "a worker that has begun" };
   await waitFor(() => readdirSync(folder).length > 0, options);
   return firstWorker();
 }

@@ -54,7 +54,7 @@ function untilShown(id: string, images: readonly Image[], avatar: Image | null =
       expect(user).toMatchObject(wanted);
       return user;
     },
-    { description: "the user to show its images", timeoutMs: 20_000 },
+    { description: "the user to show its images" },
   );
 }
 
@@ -64,7 +64,7 @@ function untilNoFiles(images: readonly Image[]): Promise<boolean> {
     const keys = await shared.keys();
     return !keys.some((key) => hashes.some((hash) => key.includes(hash)));
   };
-  return waitFor(isGone, { description: "the files to be gone", timeoutMs: 20_000 });
+  return waitFor(isGone, { description: "the files to be gone" });
 }
 
 const looks = new Slots(1);
@@ -75,7 +75,6 @@ function untilWorkedOn(id: string): Promise<boolean> {
   // The connection takes one statement after the other.
   return waitFor(() => looks.run(hasOwner), {
     description: "the upload to be worked on",
-    timeoutMs: 20_000,
     intervalMs: 2,
   });
 }
@@ -210,13 +209,13 @@ describe("the images of a user", () => {
         expect(await nodes.sql("SELECT FROM images.removals")).toEqual([]);
         return true;
       },
-      { description: "all images to be gone", timeoutMs: 20_000 },
+      { description: "all images to be gone" },
     );
     await untilNoFiles(made);
     // Some were quicker than the deletion and some were not, or this would not be the race.
     expect(made.length).toBeGreaterThan(0);
     expect(made.length).toBeLessThan(2 * ids.length);
-  }, 60_000);
+  });
 });
 
 test("of an erased user nothing is kept of its images, deleted ones among them", async () => {
@@ -240,7 +239,6 @@ test("of an erased user nothing is kept of its images, deleted ones among them",
   await untilNoFiles([kept, deleted]);
   await waitFor(async () => (await tablesWith(nodes, kept.sha256)).length === 0, {
     description: "the events to be emptied",
-    timeoutMs: 20_000,
   });
   await untilAllPublished(nodes);
   for (const text of planted) {
@@ -251,4 +249,4 @@ test("of an erased user nothing is kept of its images, deleted ones among them",
     ["image-created_v1", { id: kept.id, version: 1 }],
     ["image-deleted_v1", { id: kept.id, userId: id, version: 2 }],
   ]);
-}, 60_000);
+});

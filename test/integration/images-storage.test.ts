@@ -311,7 +311,7 @@ describe("a reconciliation", () => {
     });
     expect(await call(broker, "images.get", { id: kept.id })).toEqual(kept);
     await shared.storage.remove([young]);
-  }, 60_000);
+  });
 
   test("mends nothing in a storage that has the bytes of no image: a wrong bucket, or a folder that is not mounted", async () => {
     const image = await upload();
@@ -320,7 +320,7 @@ describe("a reconciliation", () => {
     expect(output).toContain(`image ${image.id}: its original is not there\n`);
     expect(output).toContain("Nothing is mended.");
     expect(await call(broker, "images.get", { id: image.id })).toEqual(image);
-  }, 60_000);
+  });
 
   test("is refused with an option that it does not have", async () => {
     const { exitCode, output } = await runReconcile(["--fast"]);

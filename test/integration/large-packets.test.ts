@@ -14,9 +14,8 @@ let owner: ServiceBroker;
 
 beforeAll(async () => {
   nats = await startNats();
-  const timeouts = { REQUEST_TIMEOUT_MS: "500", DATABASE_STATEMENT_TIMEOUT_MS: "400" };
-  caller = createTestBroker({ NODE_ID: "caller", NATS_URL: nats.url, ...timeouts });
-  owner = createTestBroker({ NODE_ID: "owner", NATS_URL: nats.url, ...timeouts });
+  caller = createTestBroker({ NODE_ID: "caller", NATS_URL: nats.url });
+  owner = createTestBroker({ NODE_ID: "owner", NATS_URL: nats.url });
   owner.createService({
     name: "text",
     actions: {

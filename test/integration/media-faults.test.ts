@@ -101,7 +101,6 @@ test("clients that leave in the middle leave no connection to the storage behind
   );
   for (const response of responses) response.destroy();
   const areClosed = waitFor(async () => (await proxy.connections()) === 0, {
-    timeoutMs: 10_000,
     description: "the connections to be closed",
   });
   await expect(areClosed).resolves.toBe(true);

@@ -83,7 +83,7 @@ describe("the probes of a node", () => {
   );
 
   test("say that the node is about to stop while it still answers, and then nothing", async () => {
-    const node = await nodes.start({ SERVICES: "users", METRICS_PORT: "0", DRAIN_DELAY_MS: "500" });
+    const node = await nodes.start({ SERVICES: "users", METRICS_PORT: "0", DRAIN_DELAY_MS: "3000" });
     const port = metricsPortOf(node);
 
     const stopped = node.stop();

@@ -143,7 +143,10 @@ describe("a node whose PostgreSQL freezes", () => {
 describe("a node that stops", () => {
   test("finishes every request that its gateway has taken, then closes everything", async () => {
     const { log, entries } = capturingLogger();
-    const node = await nodes.start({ SERVICES: "all", NATS_URL: "", ...ADMIN_SETTINGS }, log);
+    // Time for the requests to be held until the gateway has closed, however slow the machine is.
+    const patient = { REQUEST_TIMEOUT_MS: "30000", DATABASE_STATEMENT_TIMEOUT_MS: "20000" };
+    const settings = { SERVICES: "all", NATS_URL: "", ...patient, ...ADMIN_SETTINGS };
+    const node = await nodes.start(settings, log);
     const url = `http://127.0.0.1:${portOf(node.broker)}`;
     const client = await adminClient(url);
     const bodies = Array.from({ length: 8 }, () => newUser());
@@ -223,7 +226,7 @@ describe("a node that stops", () => {
 const ERROR = 50;
 const REQUEST_TIMEOUT_MS = 4_000;
 /** Far below the time for which a gateway waits for requests that do not end. */
-const AT_ONCE_MS = 3_000;
+const AT_ONCE_MS = 6_000;
 
 /** Sends one request after the other, for as long as they are taken. */
 async function statusesUntilRefused(client: RestClient): Promise<number[]> {

@@ -7,6 +7,9 @@ import { newId } from "../../lib/ids.ts";
 import { publishInOrder, type OutgoingMessage } from "../../services/events/publish-in-order.ts";
 import { startNats, type TestNats } from "../support/nats.ts";
 
+/** How long NATS may take to confirm a message. */
+const CONFIRMATION_MS = 1500;
+
 let nats: TestNats;
 let connection: NatsConnection;
 
@@ -35,12 +38,12 @@ describe("what is done after a message", () => {
     const slow = {
       ...message("a"),
       async afterwards() {
-        await sleep(1500);
+        await sleep(2 * CONFIRMATION_MS);
         done.push("a");
       },
     };
     const result = await publishInOrder(connection, [slow, message("a"), message("b")], {
-      timeoutMs: 500,
+      timeoutMs: CONFIRMATION_MS,
       mayPublish: () => true,
     });
     expect(result).toEqual({ confirmed: 3 });

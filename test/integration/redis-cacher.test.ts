@@ -14,8 +14,10 @@ import type { TestServer } from "../support/server-process.ts";
 import { createTestBroker } from "../support/test-broker.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-/** Redis may hold a call for some milliseconds; the rest is what a busy machine may need. */
-const MAX_LATENCY_MS = 1000;
+/** How long Redis may hold a call: more than a busy machine needs, so that it is not lost for being slow. */
+const TIMEOUT_MS = 1000;
+/** The rest is what a busy machine may need. */
+const MAX_LATENCY_MS = 4000;
 
 let redis: TestServer;
 let source: CachedValues;
@@ -41,7 +43,7 @@ afterEach(async () => {
 async function startBroker(): Promise<void> {
   const capturing = capturingLogger();
   log = capturing.entries;
-  const link = new RedisLink(redis.url, { timeoutMs: 100, log: silentLogger });
+  const link = new RedisLink(redis.url, { timeoutMs: TIMEOUT_MS, log: silentLogger });
   broker = createTestBroker({ REDIS_URL: redis.url, CACHE_MAX_ENTRIES: "1" }, undefined, undefined, link);
   broker.createService(source.service());
   cacher = broker.cacher as Cacher;
@@ -50,7 +52,7 @@ async function startBroker(): Promise<void> {
     check: () => link.ping(),
     log: capturing.log,
     intervalMs: 50,
-    timeoutMs: 200,
+    timeoutMs: 2 * TIMEOUT_MS,
   });
   // At once, though it can hardly be connected yet.
   await monitor.start();
@@ -171,7 +173,7 @@ describe("when Redis is frozen", () => {
       await read(randomUUID());
       await cacher.del(randomUUID());
     }
-    // Waiting would take three seconds.
+    // Waiting would take a minute.
     expect(performance.now() - startedAt).toBeLessThan(MAX_LATENCY_MS);
   });
 

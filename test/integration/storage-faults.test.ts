@@ -20,7 +20,7 @@ import { waitFor } from "../support/wait-for.ts";
 
 const UNAVAILABLE = { type: "STORAGE_UNAVAILABLE", code: 503, retryable: true };
 /** How long a storage may be silent. */
-const TIMEOUT_MS = 1000;
+const TIMEOUT_MS = 2000;
 
 function fileOf(bytes: Buffer): LocalFile {
   const path = join(temporaryDir("file"), "file");

@@ -15,6 +15,9 @@ const SERVERS = [
   { name: "Redis", start: startRedis, greeting: "PING\r\n" },
 ];
 
+/** So long a server that is frozen is listened to. */
+const SILENCE_MS = 200;
+
 describe.each(SERVERS)("a private $name server", ({ start, greeting }) => {
   const servers: TestServer[] = [];
   afterAll(() => Promise.all(servers.map((server) => server.stop())));
@@ -24,7 +27,7 @@ describe.each(SERVERS)("a private $name server", ({ start, greeting }) => {
     servers.push(server);
 
     server.freeze();
-    await expect(answer(server.port, greeting)).resolves.toBe("silence");
+    await expect(answer(server.port, greeting, SILENCE_MS)).resolves.toBe("silence");
     server.thaw();
     await expect(answer(server.port, greeting)).resolves.toBe("an answer");
     await server.kill();
@@ -80,10 +83,10 @@ describe("a test database", () => {
   });
 });
 
-async function answer(port: number, greeting: string): Promise<string> {
+async function answer(port: number, greeting: string, patienceMs = 30_000): Promise<string> {
   const socket = createConnection({ port, host: "127.0.0.1" });
   try {
-    const signal = AbortSignal.timeout(200);
+    const signal = AbortSignal.timeout(patienceMs);
     await once(socket, "connect", { signal });
     socket.write(greeting);
     await once(socket, "data", { signal });

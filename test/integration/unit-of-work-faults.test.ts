@@ -20,6 +20,13 @@ const BATCH_COMMITTED = "INSERT 0 1\0";
 /** How many calls of one action a node takes on at once. */
 const BULKHEAD = 200;
 
+/** Nothing times out but what a test wants to, however slow the machine is. */
+const PATIENT = {
+  REQUEST_TIMEOUT_MS: "30000",
+  DATABASE_STATEMENT_TIMEOUT_MS: "20000",
+  DATABASE_ACQUIRE_TIMEOUT_MS: "20000",
+};
+
 let nodes: TestNodes;
 let caller: ServiceBroker;
 /** In front of the database of node `users-a`. */
@@ -32,9 +39,9 @@ beforeAll(async () => {
   const { log, entries } = capturingLogger();
   logOfA = entries;
   const [, , { broker }] = await Promise.all([
-    nodes.start({ SERVICES: "users", NODE_ID: "users-a", DATABASE_URL: proxy.url }, log),
-    nodes.start({ SERVICES: "users", NODE_ID: "users-b" }),
-    nodes.start({ SERVICES: "none" }),
+    nodes.start({ SERVICES: "users", NODE_ID: "users-a", DATABASE_URL: proxy.url, ...PATIENT }, log),
+    nodes.start({ SERVICES: "users", NODE_ID: "users-b", ...PATIENT }),
+    nodes.start({ SERVICES: "none", ...PATIENT }),
   ]);
   caller = broker;
 });
@@ -107,7 +114,7 @@ describe("a call that times out", () => {
     const params = newUser();
     const holder = await nodes.openTransaction(["LOCK TABLE users.users IN SHARE MODE"]);
 
-    const creating = call(caller, "users.create", params, withKey(key, { timeout: 300 }));
+    const creating = call(caller, "users.create", params, withKey(key, { timeout: 1000 }));
     await expect(creating).rejects.toMatchObject({ retryable: true });
     await nodes.untilBlocked(1);
     await holder.commit();

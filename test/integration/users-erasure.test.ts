@@ -11,6 +11,7 @@ import { newUser } from "../support/rest-client.ts";
 import type { TestServer } from "../support/server-process.ts";
 import { messagesWith, redisKeysWith, streamFilesWith, tablesWith } from "../support/stored-text.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 let nodes: TestNodes;
 let redis: TestServer;
@@ -56,7 +57,9 @@ describe("an erased user", () => {
     expect(await tablesWith(nodes, email)).toEqual(
       expect.arrayContaining(["users.users", "events.idempotency", "events.log"]),
     );
-    expect(await redisKeysWith(redis.url, changedName)).toHaveLength(1);
+    await waitFor(async () => (await redisKeysWith(redis.url, changedName)).length === 1, {
+      description: "the user to be in Redis",
+    });
     expect((await messagesWith(nodes, firstName)).length).toBeGreaterThanOrEqual(4);
 
     expect((await streamFilesWith(nodes, firstName)).length).toBeGreaterThan(0);

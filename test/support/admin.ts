@@ -29,7 +29,7 @@ export async function logIn(
         if (response.status !== 200) throw new Error(response.text);
         return (response.json as { accessToken: string }).accessToken;
       },
-      { description: `the login of ${email}`, timeoutMs: 10_000, intervalMs: 100 },
+      { description: `the login of ${email}`, intervalMs: 100 },
     );
   } finally {
     client.close();

@@ -81,7 +81,7 @@ async function findLeftSessions(client: pg.Client, name: string): Promise<string
   try {
     await waitFor(async () => (await find()).length === 0, {
       description: "sessions to end",
-      timeoutMs: 2_000,
+      timeoutMs: 5_000,
     });
     return [];
   } catch {

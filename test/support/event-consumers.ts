@@ -159,7 +159,7 @@ export class EventConsumers {
   async untilEffects(consumer: string, count: number): Promise<Effect[]> {
     await waitFor(async () => (await this.effects(consumer)).length >= count, {
       description: `${count} effects of ${consumer}`,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     return this.effects(consumer);
   }
@@ -168,7 +168,7 @@ export class EventConsumers {
   async untilNothingWaits(instance: Instance): Promise<void> {
     await waitFor(async () => (await instance.metric("events_consumer_lag")) === 0, {
       description: "the lag to be 0",
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
   }
 
@@ -183,8 +183,8 @@ export class EventConsumers {
     const payload = JSON.stringify(toCloudEvent(event));
     // Again and again, as the relay does while NATS is away.
     const publish = () =>
-      this.#link?.jetstream().publish(subject, payload, { msgID: messageId, timeout: 500 });
-    if (this.#link) await waitFor(publish, { description: "the event to be published", timeoutMs: 15_000 });
+      this.#link?.jetstream().publish(subject, payload, { msgID: messageId, timeout: 2000 });
+    if (this.#link) await waitFor(publish, { description: "the event to be published" });
   }
 }
 

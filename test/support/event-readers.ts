@@ -21,8 +21,9 @@ export async function untilServing(
   }
 }
 
-/** By then a reader is cut off, however little has come. */
+/** By then a reader is cut off, however little has come; twice as late after each turn in which nothing came at all. */
 const MAX_TURN_MS = 200;
+const LONGEST_TURN_MS = 5000;
 
 /** A reader of the event log that is cut off at random, each time by another gateway, and goes on where it was. */
 abstract class CutReader {
@@ -34,6 +35,7 @@ abstract class CutReader {
   protected readonly credentials: Readonly<Record<string, string>>;
   protected position: number;
   protected isStopped = false;
+  #maxTurnMs = MAX_TURN_MS;
   readonly #gateways: readonly string[];
 
   constructor(
@@ -51,7 +53,13 @@ abstract class CutReader {
   /** Reads until it is stopped. */
   async run(): Promise<void> {
     for (let turn = 0; !this.isStopped; turn += 1) {
-      await this.readUntilCut(this.#gateways[turn % this.#gateways.length] ?? "");
+      const before = this.sequences.length;
+      await this.readUntilCut(
+        this.#gateways[turn % this.#gateways.length] ?? "",
+        Math.random() * this.#maxTurnMs,
+      );
+      const hasMore = this.sequences.length > before;
+      this.#maxTurnMs = hasMore ? MAX_TURN_MS : Math.min(2 * this.#maxTurnMs, LONGEST_TURN_MS);
     }
   }
 
@@ -66,17 +74,17 @@ abstract class CutReader {
     this.isStopped = true;
   }
 
-  protected abstract readUntilCut(gateway: string): Promise<void>;
+  protected abstract readUntilCut(gateway: string, cutAfterMs: number): Promise<void>;
 }
 
 /** Reads the stream, and is cut off in the middle of messages. */
 export class SseReader extends CutReader {
-  protected override async readUntilCut(gateway: string): Promise<void> {
+  protected override async readUntilCut(gateway: string, cutAfterMs: number): Promise<void> {
     const stream = await openSse(`${gateway}${this.path}`, {
       headers: { ...this.credentials, "last-event-id": String(this.position) },
       cutAfterBytes: Math.round(Math.random() * 20_000),
     });
-    const timer = setTimeout(stream.cut, Math.random() * MAX_TURN_MS);
+    const timer = setTimeout(stream.cut, cutAfterMs);
     await stream.ended;
     clearTimeout(timer);
     this.sequences.push(...stream.sequences);
@@ -87,9 +95,9 @@ export class SseReader extends CutReader {
 
 /** Reads the feed with requests that wait, some of which are broken before or within their answer. */
 export class FeedReader extends CutReader {
-  protected override async readUntilCut(gateway: string): Promise<void> {
+  protected override async readUntilCut(gateway: string, cutAfterMs: number): Promise<void> {
     const url = `${gateway}${this.path}?after=${this.position}&limit=25&wait=2`;
-    const text = await getUntilCut(url, this.credentials, Math.random() * MAX_TURN_MS);
+    const text = await getUntilCut(url, this.credentials, cutAfterMs);
     if (text === undefined) {
       this.cuts += 1;
       return;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { promisify } from "node:util";
 
 import type { ServiceBroker } from "moleculer";
 
@@ -19,6 +20,8 @@ export interface EventServer {
   readonly streamUrl: string;
   readonly feedUrl: string;
   readonly answers: EventAnswers;
+  /** Connections of clients that are open. */
+  connections: () => Promise<number>;
   /** Takes the right to read from all clients. */
   revoke: () => void;
 }
@@ -91,6 +94,7 @@ async function startServer(broker: ServiceBroker, timing: Partial<StreamTiming>)
     streamUrl: `${url}/stream`,
     feedUrl: `${url}/feed`,
     answers,
+    connections: () => promisify(server.getConnections.bind(server))(),
     revoke: () => void (isRevoked = true),
     async stop() {
       answers.close();

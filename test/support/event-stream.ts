@@ -27,7 +27,7 @@ export function readStream(natsUrl: string): StreamReader {
   const messages = (): Promise<StreamMessage[]> => withConnection(natsUrl, readAll);
   return {
     messages,
-    async atLeast(count, timeoutMs = 10_000) {
+    async atLeast(count, timeoutMs = 30_000) {
       let all: StreamMessage[] = [];
       const isEnough = async (): Promise<boolean> => (all = await messages()).length >= count;
       await waitFor(isEnough, { description: `${count} messages in the stream`, timeoutMs });

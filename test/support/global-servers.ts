@@ -56,7 +56,7 @@ async function findLeftProcesses(): Promise<string[]> {
   try {
     await waitFor(() => find().length === 0, {
       description: "the processes of the tests to end",
-      timeoutMs: 3_000,
+      timeoutMs: 10_000,
     });
     return [];
   } catch {

@@ -17,7 +17,7 @@ const WATCHED = new Set([
 ]);
 
 /** A socket that was closed is listed until the kernel has said so. */
-const GRACE_MS = 2_000;
+const GRACE_MS = 10_000;
 const LOOK_INTERVAL_MS = 25;
 
 /** Node's test environment, which fails a test file that leaves sockets, servers, timers or child processes behind. */

@@ -29,7 +29,7 @@ export function relayState({ sqlOne }: Pick<TestNodes, "sqlOne">): Promise<{
 /** Waits until everything that was committed is confirmed by the stream. */
 export async function untilAllPublished(
   { sqlOne }: Pick<TestNodes, "sqlOne">,
-  timeoutMs = 15_000,
+  timeoutMs = 30_000,
 ): Promise<void> {
   // One statement: between two, an event could be moved from where the second looks to where the first has looked.
   const isDone = async (): Promise<boolean> => {

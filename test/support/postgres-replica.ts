@@ -7,6 +7,7 @@ import { findPostgresPrograms } from "../../bootstrap/postgres/programs.ts";
 import { startPostmaster } from "../../bootstrap/postgres/postmaster.ts";
 import { chooseRunAs } from "../../bootstrap/postgres/run-as.ts";
 import { asAdmin } from "./databases.ts";
+import { freePort } from "./ports.ts";
 import { processFaults, type TestPostgres } from "./postgres.ts";
 import type { TestServer } from "./server-process.ts";
 import { silentLogger } from "./silent-logger.ts";
@@ -35,7 +36,14 @@ export async function startReplica(primary: TestPostgres): Promise<TestReplica> 
   const { prefix } = await chooseRunAs(postgres, cluster);
   // A standby has to allow as many connections as its primary.
   const settings = { fsync: "off", max_connections: "200", primary_conninfo: connection };
-  const server = await startPostmaster({ postgres, prefix, cluster, settings, log: silentLogger });
+  const server = await startPostmaster({
+    postgres,
+    prefix,
+    cluster,
+    port: await freePort(),
+    settings,
+    log: silentLogger,
+  });
 
   const onPort = (url: string): string => Object.assign(new URL(url), { port: server.port }).href;
   const adminUrl = onPort(primary.adminUrl);

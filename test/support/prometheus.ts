@@ -15,8 +15,8 @@ export interface TestPrometheus extends TestServer {
   query(expression: string): Promise<number | undefined>;
 }
 
-/** How often it scrapes: as often as a test needs to see changes soon. */
-const SCRAPE_INTERVAL = "500ms";
+/** How often it scrapes, and how long a scrape may take: often enough for a test, and long enough on a busy machine. */
+const SCRAPE_INTERVAL = "1s";
 
 /** What is used of the answers of Prometheus' HTTP API. */
 interface Answer<Data> {

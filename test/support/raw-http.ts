@@ -16,7 +16,7 @@ export interface RawResponse {
 export async function sendRaw(
   url: string,
   parts: readonly (string | Buffer)[],
-  timeoutMs = 5_000,
+  timeoutMs = 30_000,
 ): Promise<RawResponse> {
   const { hostname, port } = new URL(url);
   const socket = createConnection({ host: hostname, port: Number(port), noDelay: true });

@@ -91,7 +91,7 @@ export async function untilMoreRequests(load: Load, count: number): Promise<void
   const target = load.records.length + count;
   await waitFor(() => load.records.length >= target, {
     description: `${count} more requests`,
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
 }
 

@@ -115,12 +115,11 @@ async function migrate(databaseUrl: string): Promise<void> {
 }
 
 /** Waits until a gateway says that it can serve. */
-export async function untilReady(url: string, timeoutMs = 10_000): Promise<void> {
+export async function untilReady(url: string): Promise<void> {
   const client = new RestClient(url);
   try {
     await waitFor(async () => (await client.get("/health/ready")).status === 200, {
       description: "the gateway to be ready",
-      timeoutMs,
     });
   } finally {
     client.close();

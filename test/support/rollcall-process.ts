@@ -53,7 +53,7 @@ export interface Rollcall {
 }
 
 const ROOT = join(import.meta.dirname, "../..");
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 60_000;
 
 /** Runs a program of Rollcall and does not wait for anything. */
 export function launchRollcall({
@@ -149,13 +149,13 @@ export async function startRollcall(options: RollcallOptions = {}): Promise<Roll
 export function untilLogged(
   node: Rollcall,
   members: Readonly<Record<string, unknown>>,
-  timeoutMs = 5_000,
+  timeoutMs?: number,
 ): Promise<LogLine> {
   const expected = Object.entries(members);
   const matches = (line: LogLine): boolean => expected.every(([name, value]) => line[name] === value);
   return waitFor(() => node.log.find(matches), {
     description: `the node to log ${JSON.stringify(members)}`,
-    timeoutMs,
+    ...(timeoutMs !== undefined && { timeoutMs }),
   }) as Promise<LogLine>;
 }
 

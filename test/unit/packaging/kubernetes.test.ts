@@ -82,7 +82,7 @@ test("no manifest has a field that Kubernetes does not know", async () => {
     [manifests.length, expect.stringContaining("readOnlyRootFileSystem")],
     [manifests.length + 1, expect.stringContaining("startegy")],
   ]);
-}, 30_000);
+});
 
 /** Compares objects with the types of the Kubernetes API, in which an unknown field is an error: index and message. */
 async function refusedByTypes(objects: readonly Manifest[]): Promise<[number, string][]> {
