@@ -28,6 +28,9 @@ const project = (name, extra = {}) => ({
 });
 
 export default {
+  // A process that does not end by then is held open by what a test has left. A busy machine ends none in jest's own 0.5 s.
+  workerGracefulExitTimeout: 30_000,
+  openHandlesTimeout: 30_000,
   // Of each test and hook. Ends only what hangs: on a busy machine a few nodes and servers take many seconds to start.
   testTimeout: 120_000,
   projects: [
