@@ -35,21 +35,28 @@ export type Handler<Type extends DomainEventType, This = Service> = (
   delivery: Delivery<Type>,
 ) => Promise<unknown>;
 
+/** Whose handler it is, and how it is run. */
+interface Runner {
+  service: Service;
+  consumer: string;
+  handler: Handler<DomainEventType>;
+  /** A transaction that sends nothing for so long is ended by the database. */
+  idleTimeoutMs: number;
+}
+
 /**
  * Runs a handler in a transaction that is open, and writes the events that it records.
  *
  * @returns whether there are any
  */
 export async function runHandler(
-  service: Service,
-  consumer: string,
-  handler: Handler<DomainEventType>,
+  { service, consumer, handler, idleTimeoutMs }: Runner,
   event: CloudEvent,
   transaction: DatabaseTransaction,
 ): Promise<boolean> {
   const principal: Principal = { kind: "service", name: consumer };
   const recorded: SubjectEvent[] = [];
-  await handler.call(service, {
+  const delivery: Delivery = {
     event,
     transaction,
     call: (name, params) =>
@@ -59,9 +66,31 @@ export async function runHandler(
         headers: { [IDEMPOTENCY_KEY_HEADER]: fingerprint({ consumer, event: event.id, name, params }) },
       }),
     record: (subject, change) => recorded.push({ subject, event: change }),
-  });
+  };
+  await keepingAlive(transaction, idleTimeoutMs / 3, () => handler.call(service, delivery));
   if (recorded.length === 0) return false;
   const origin = { actor: actorOf(principal), requestId: event.requestid, now: new Date() };
   transaction.enlist(appendEvents(transaction, recorded, origin));
   return true;
+}
+
+const KEEP_ALIVE = { name: "durable-consumer.keep-alive", text: "SELECT" };
+
+/**
+ * Lets a handler wait for others than the database. That goes on ending transactions that are idle: a process that is
+ * frozen, or whose host is gone, must not keep its resource from the other instances.
+ */
+async function keepingAlive(
+  transaction: DatabaseTransaction,
+  everyMs: number,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  // It fails when the transaction is over before the handler is.
+  const stop = (): void => clearInterval(timer);
+  const timer = setInterval(() => void transaction.query(KEEP_ALIVE, []).catch(stop), everyMs);
+  try {
+    await work();
+  } finally {
+    stop();
+  }
 }

@@ -88,7 +88,8 @@ class DurableConsumer {
 
   constructor(node: ConsumerNode, options: DurableConsumerOptions<DomainEventType>, service: Service) {
     const { name: consumer, events: types, handler, maxDeliver = 5, concurrency = 4 } = options;
-    const { database, log } = node;
+    const { database, log, config } = node;
+    const runner = { service, consumer, handler, idleTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS };
     this.#node = node;
     this.#options = options;
     this.#service = service;
@@ -97,8 +98,7 @@ class DurableConsumer {
       types,
       database,
       log,
-      handle: (event: CloudEvent, transaction: DatabaseTransaction) =>
-        runHandler(service, consumer, handler, event, transaction),
+      handle: (event: CloudEvent, transaction: DatabaseTransaction) => runHandler(runner, event, transaction),
       wakeRelay: relayWakeupOf(database),
     };
     const attempts = new Attempts({

@@ -346,6 +346,23 @@ describe.each([
     expect(runs).toBe(1);
   });
 
+  test("lets a handler wait for something else for longer than a statement may take", async () => {
+    const name = newName();
+    let runs = 0;
+    const handler = async (): Promise<void> => {
+      runs += 1;
+      // The default of DATABASE_STATEMENT_TIMEOUT_MS is 3 s.
+      await sleep(3500);
+    };
+    await events.instance({ name, handler, startFrom: "now" });
+    await untilRegistered(name);
+
+    await events.append(newSubjects(1));
+    await events.untilEffects(name, 1);
+
+    expect(runs).toBe(1);
+  });
+
   test("counts a handler that never ends as failed, and goes on with the others", async () => {
     const name = newName();
     const [subject = "", other = ""] = newSubjects(2);
