@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { pino, stdSerializers, type DestinationStream, type Logger } from "pino";
 import type * as pinoPretty from "pino-pretty";
 import type { Config } from "./config.ts";
+import { standardOutput } from "./log-output.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** Names of members whose values never reach the log, at the top and two levels below. */
@@ -31,7 +32,6 @@ export function createLogger(
   const isPretty = config.LOG_FORMAT === "pretty" || (config.LOG_FORMAT === "auto" && process.stdout.isTTY);
   const target =
     destination ??
-    // Synchronous, so that the last lines before an exit are written.
     (isPretty
       ? loadPretty()({
           sync: true,
@@ -39,7 +39,7 @@ export function createLogger(
           ignore: "pid,hostname,node",
           translateTime: "SYS:HH:MM:ss.l",
         })
-      : pino.destination({ sync: true }));
+      : standardOutput());
   return pino(
     {
       level: config.LOG_LEVEL,
