@@ -64,6 +64,7 @@ export const ACTION_ACCESS = {
 
   "events.health": SERVICES_ONLY,
   "events.list": adminOr("events:read"),
+  "events.listInPieces": adminOr("events:read"),
   "events.replay": SERVICES_ONLY,
   "events.status": SERVICES_ONLY,
   "events.deadLetters": SERVICES_ONLY,

@@ -1,7 +1,7 @@
 import type { ServiceBroker } from "moleculer";
 import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
-import { call } from "../../lib/contracts.ts";
+import { listEvents } from "../../mixins/list-events.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import { EventHub } from "./event-hub.ts";
 import { readFeedQuery } from "./event-query.ts";
@@ -35,9 +35,9 @@ interface EventAnswersParts {
 
 export function createEventAnswers({ broker, guard, log, timing = {} }: EventAnswersParts): EventAnswers {
   const readPage = (query: Partial<ListEvents>, request: GatewayRequest): Promise<EventPage> =>
-    call(broker, "events.list", query, callingOptions(request));
+    listEvents(broker, query, callingOptions(request));
   // In the name of the node: what it finds is for all readers, each of whom was admitted before.
-  const hub = new EventHub({ readPage: (query) => call(broker, "events.list", query), log });
+  const hub = new EventHub({ readPage: (query) => listEvents(broker, query), log });
   const waits = new EventWaits(hub);
   const isAdmitted = (request: GatewayRequest) => guard.stillAdmits(request, "events.list");
   const streams = new EventStreams({ hub, readPage, isAdmitted, log, timing });

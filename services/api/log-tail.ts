@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import { codeOf } from "../../lib/problem.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
 import { Wakeup } from "../../lib/waiting.ts";
+import { isPositionLost } from "../../mixins/list-events.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 
 /** An event at hand for every reader of this gateway. */
@@ -123,8 +123,7 @@ export class LogTail {
   /** Returns true, so that it is tried again after a pause. */
   #recover(error: unknown): true {
     if (this.#stop.signal.aborted) return true;
-    const code = codeOf(error);
-    if (code === "EVENTS_EXPIRED" || code === "VALIDATION_FAILED") {
+    if (isPositionLost(error)) {
       this.#events = [];
       this.#head = undefined;
       this.#isReady = false;

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { codeOf } from "../../lib/problem.ts";
+import { isPositionLost } from "../../mixins/list-events.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import type { EventHub } from "./event-hub.ts";
 import { isWanted, type EventFilter } from "./event-query.ts";
@@ -138,9 +138,8 @@ export class SseStream {
       if (hub.isReady || page.nextAfter < page.lastSequence) this.#pump();
     } catch (error) {
       if (this.#isOver) return;
-      const code = codeOf(error);
       // The client comes back with its position, and is told in the answer what is wrong with it.
-      if (code === "EVENTS_EXPIRED" || code === "VALIDATION_FAILED") this.end();
+      if (isPositionLost(error)) this.end();
       else this.#timer = setTimeout(() => this.#goOn(), RETRY_DELAY_MS);
     }
   }

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type { CloudEvent, DomainEventType } from "../../lib/cloud-event.ts";
 import { DOMAIN_EVENTS } from "../../lib/contracts.ts";
 import type { HealthReport } from "../../lib/health.ts";
@@ -49,6 +50,8 @@ export interface EventsActions extends DeadLetterActions {
    * @throws EVENTS_EXPIRED, and VALIDATION_FAILED for a position that the log has not reached
    */
   "events.list": { params: Partial<ListEvents>; result: EventPage };
+  /** The same as JSON in pieces of text, for a page that is too large for a message: see `listEvents`. */
+  "events.listInPieces": { params: Partial<ListEvents>; result: Readable };
   "events.status": { params: Record<string, never>; result: EventsStatus };
   /**
    * Makes the relay publish again, from a sequence number on, what it has published: for consumers of a stream that was

@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import type { Context, Service, ServiceBroker } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import { natsConnectionOf } from "../../broker/nats-link.ts";
@@ -51,6 +52,14 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
         },
       },
 
+      listInPieces: {
+        visibility: "public",
+        params: contract.listEventsParams,
+        async handler(ctx: Context<contract.ListEvents>): Promise<ActionResult<"events.listInPieces">> {
+          return inPieces(JSON.stringify(await readEventPage(database, ctx.params)));
+        },
+      },
+
       status: {
         visibility: "public",
         params: contract.statusParams,
@@ -98,6 +107,16 @@ export function createEventsService(node: Node): AppServiceSchema<object, object
       await this.relay.stop();
     },
   };
+}
+
+/** Small enough for any message, also when every character has to be escaped in it. */
+const PIECE_CHARACTERS = 16_384;
+
+function inPieces(text: string): Readable {
+  const count = Math.ceil(text.length / PIECE_CHARACTERS);
+  const pieceAt = (_: unknown, index: number): string =>
+    text.slice(index * PIECE_CHARACTERS, (index + 1) * PIECE_CHARACTERS);
+  return Readable.from(Array.from({ length: count }, pieceAt));
 }
 
 function deletionsOf({ EVENT_LOG_RETENTION_DAYS, DEAD_LETTER_RETENTION_DAYS, NATS_URL }: Config): Deletion[] {

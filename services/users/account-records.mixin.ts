@@ -4,6 +4,7 @@ import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
 import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { createCursorCodec } from "../../lib/cursor.ts";
+import { listEvents } from "../../mixins/list-events.ts";
 import * as contract from "./users.contract.ts";
 import { requireUser, toUser } from "./users.domain.ts";
 import { invalidCursor, userNotFound } from "./users.errors.ts";
@@ -83,7 +84,7 @@ function eventsAbout(
   { id, after, limit }: { id: string; after: number | undefined; limit: number },
 ): Promise<ActionResult<"events.list">> {
   const params = { subject: id, limit, ...(after !== undefined && { after }) };
-  return callAsNode(ctx, "events.list", params);
+  return listEvents(ctx.broker, params, { requestID: ctx.requestID ?? ctx.id });
 }
 
 /** Null when no node has the service of images, which a system need not have. */

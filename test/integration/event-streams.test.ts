@@ -127,6 +127,20 @@ describe("a stream", () => {
     expect(again.sequences).toEqual([13]);
   });
 
+  test("sends an event that is larger than a message between nodes, and what comes after it", async () => {
+    const { streamUrl } = await servers.start();
+    const client = await open(streamUrl);
+    await servers.append(1, { data: "jsonb_build_object('bio', repeat('x', 1500000))" });
+    await servers.append(1);
+    await client.untilReceived(2);
+    const late = await open(`${streamUrl}?after=0`);
+    await late.untilReceived(2);
+    expect([client.sequences, late.sequences]).toEqual([
+      [1, 2],
+      [1, 2],
+    ]);
+  });
+
   test("shows that it lives while nothing happens", async () => {
     const { streamUrl } = await servers.start({ heartbeatMs: 20 });
     const client = await open(streamUrl);

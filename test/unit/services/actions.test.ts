@@ -160,6 +160,7 @@ describe("every action", () => {
       "cache-node.recent": true,
       "events.health": true,
       "events.list": true,
+      "events.listInPieces": true,
       "events.status": true,
       "events.deadLetters": true,
       "events.replayDeadLetter": true,
