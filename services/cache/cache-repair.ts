@@ -1,9 +1,9 @@
 import type { ServiceBroker } from "moleculer";
 import { cacheKey } from "../../broker/cache/cache-key.ts";
 import type { Cache, CacheChange } from "../../broker/cache/cache.ts";
-import { hasType } from "../../broker/errors.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
-import { call, type ActionName } from "../../lib/contracts.ts";
+import type { ActionName } from "../../lib/contracts.ts";
+import { isPositionLost, listEvents } from "../../mixins/list-events.ts";
 
 /** Looks at the log by itself now and then: the hint that there is something new can get lost. */
 const POLL_INTERVAL_MS = 5000;
@@ -52,38 +52,31 @@ export class CacheRepair {
   }
 
   async #run(): Promise<void> {
-    // A node that starts may be the first of its system.
-    if (!this.#broker.registry.actions.isAvailable("events.list")) return;
     while (this.#isWanted) {
       this.#isWanted = false;
-      if (!this.#hasLog()) return;
+      // Looked up first: the broker logs every call of an action that is nowhere.
+      if (!this.#broker.registry.actions.isAvailable("events.list")) return;
       try {
         if (await this.#step()) this.#isWanted = true;
       } catch (error) {
-        // What went wrong is tried again by the next hint; a log that does not go so far back is gone through anew.
-        if (hasType(error, "EVENTS_EXPIRED")) this.#position = undefined;
+        // What went wrong is tried again by the next hint; a log without the position is gone through anew.
+        if (isPositionLost(error)) this.#position = undefined;
         else this.#broker.logger.debug("the cache was not compared with the log", error);
       }
     }
   }
 
-  /** Whether a node with the log is there; a call would only be a line in the log of this one. */
-  #hasLog(): boolean {
-    const services = this.#broker.registry.getServiceList({ onlyAvailable: true }) as { name: string }[];
-    return services.some(({ name }) => name === "events");
-  }
-
   /** @returns whether there is more */
   async #step(): Promise<boolean> {
     const after = (this.#position ??= await this.#firstPosition());
-    const { data, nextAfter, lastSequence } = await call(this.#broker, "events.list", { after, limit: PAGE });
+    const { data, nextAfter, lastSequence } = await listEvents(this.#broker, { after, limit: PAGE });
     await this.#cache.change(data.flatMap(changeOf));
     this.#position = nextAfter;
     return nextAfter < lastSequence && nextAfter > after;
   }
 
   async #firstPosition(): Promise<number> {
-    const { data, lastSequence } = await call(this.#broker, "events.list", { limit: 1 });
+    const { data, lastSequence } = await listEvents(this.#broker, { limit: 1 });
     const beforeFirst = Number(data[0]?.sequence ?? 1) - 1;
     return Math.max(0, beforeFirst, lastSequence - LOOK_BACK);
   }
