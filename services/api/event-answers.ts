@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { listEvents } from "../../mixins/list-events.ts";
 import type { EventPage, ListEvents } from "../events/events.contract.ts";
-import { EventHub } from "./event-hub.ts";
+import { EventHub, type HubOptions } from "./event-hub.ts";
 import { readFeedQuery } from "./event-query.ts";
 import { EventStreams, type StreamTiming } from "./event-streams.ts";
 import { EventWaits } from "./event-waits.ts";
@@ -25,19 +25,22 @@ export interface EventAnswers {
   close(): void;
 }
 
+export type EventTiming = Partial<StreamTiming> & Pick<HubOptions, "lingerMs">;
+
 interface EventAnswersParts {
   broker: ServiceBroker;
   guard: Pick<Guard, "stillAdmits">;
   log: Logger;
   /** Only tests have others. */
-  timing?: Partial<StreamTiming>;
+  timing?: EventTiming;
 }
 
 export function createEventAnswers({ broker, guard, log, timing = {} }: EventAnswersParts): EventAnswers {
   const readPage = (query: Partial<ListEvents>, request: GatewayRequest): Promise<EventPage> =>
     listEvents(broker, query, callingOptions(request));
   // In the name of the node: what it finds is for all readers, each of whom was admitted before.
-  const hub = new EventHub({ readPage: (query) => listEvents(broker, query), log });
+  const { lingerMs } = timing;
+  const hub = new EventHub({ readPage: (query) => listEvents(broker, query), log, lingerMs });
   const waits = new EventWaits(hub);
   const isAdmitted = (request: GatewayRequest) => guard.stillAdmits(request, "events.list");
   const streams = new EventStreams({ hub, readPage, isAdmitted, log, timing });
@@ -67,6 +70,7 @@ export function createEventAnswers({ broker, guard, log, timing = {} }: EventAns
     close() {
       waits.close();
       streams.close();
+      hub.rest();
     },
   };
 }

@@ -26,8 +26,9 @@ export interface TailOptions {
   log: Logger;
 }
 
-/** How many events are kept for readers that are a little behind. Others read pages. */
+/** How many events are kept for readers that are a little behind, and how large they may be. Others read pages. */
 const CAPACITY = 1000;
+const CAPACITY_BYTES = 16 * 1024 * 1024;
 
 const PAGE_SIZE = 1000;
 
@@ -45,6 +46,8 @@ export class LogTail {
   readonly #stop = new AbortController();
   /** All events up to `#head`, as far back as they are kept. */
   #events: TailEvent[] = [];
+  /** Of their frames. */
+  #bytes = 0;
   /** Undefined until the log was looked at. */
   #head: number | undefined;
   #isReady = false;
@@ -115,16 +118,24 @@ export class LogTail {
     if (sequence !== this.head + 1) throw new Error(`The log goes from ${this.head} to ${sequence}.`);
     this.#head = sequence;
     // What was kept about the resource must be gone too: who wants it reads the log, which has erased it.
-    if (ERASURE.test(event.type)) this.#events = [];
-    this.#events.push({ sequence, event, frame: toFrame(event) });
-    if (this.#events.length > CAPACITY) this.#events.shift();
+    if (ERASURE.test(event.type)) this.#forget();
+    const frame = toFrame(event);
+    this.#events.push({ sequence, event, frame });
+    this.#bytes += frame.length;
+    while (this.#events.length > CAPACITY || this.#bytes > CAPACITY_BYTES)
+      this.#bytes -= this.#events.shift()?.frame.length ?? this.#bytes;
+  }
+
+  #forget(): void {
+    this.#events = [];
+    this.#bytes = 0;
   }
 
   /** Returns true, so that it is tried again after a pause. */
   #recover(error: unknown): true {
     if (this.#stop.signal.aborted) return true;
     if (isPositionLost(error)) {
-      this.#events = [];
+      this.#forget();
       this.#head = undefined;
       this.#isReady = false;
       this.#listener.lost();

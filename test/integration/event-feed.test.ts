@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 
+import type { EventTiming } from "../../services/api/event-answers.ts";
 import type { EventPage } from "../../services/events/events.contract.ts";
 import { expireLog } from "../support/event-log.ts";
 import { startEventServers, type EventServer, type EventServers } from "../support/event-servers.ts";
@@ -22,8 +23,8 @@ afterEach(async () => {
 
 afterAll(() => servers.stop());
 
-async function start(): Promise<{ client: RestClient; server: EventServer }> {
-  const server = await servers.start();
+async function start(timing?: EventTiming): Promise<{ client: RestClient; server: EventServer }> {
+  const server = await servers.start(timing);
   const client = new RestClient(new URL(server.feedUrl).origin);
   clients.push(client);
   return { client, server };
@@ -138,6 +139,23 @@ describe("a request that waits", () => {
     expect([3, 4]).toContain(page.nextAfter);
   });
 
+  test("that comes back for each event does not make the gateway read the end of the log anew", async () => {
+    const { client } = await start();
+    const calls = jest.spyOn(servers.broker, "call");
+    const limits = (): unknown[] => calls.mock.calls.map(([, query]) => (query as { limit: number }).limit);
+    for (let after = 0; after < 4; after += 1) {
+      const waiting = waitFor(() => limits().filter((limit) => limit === 7).length > after, {
+        description: "the request to find nothing",
+      });
+      const answer = client.get(`/feed?after=${after}&limit=7&wait=30`);
+      await waiting;
+      await servers.append(1);
+      expect(sequencesOf(await answer)).toEqual([after + 1]);
+    }
+    // With which a gateway begins to follow the log.
+    expect(limits().filter((limit) => limit === 1)).toHaveLength(1);
+  });
+
   test("is answered when the gateway ends", async () => {
     const { client, server } = await start();
     const waiting = untilWaiting();
@@ -150,7 +168,7 @@ describe("a request that waits", () => {
   });
 
   test("leaves nothing behind when its client leaves", async () => {
-    const { client } = await start();
+    const { client } = await start({ lingerMs: 0 });
     const waiting = untilWaiting();
     const answer = client.get("/feed?wait=30");
     await waiting;

@@ -239,7 +239,7 @@ describe("a gateway", () => {
   });
 
   test("asks for nothing when nobody reads", async () => {
-    const { streamUrl } = await servers.start();
+    const { streamUrl } = await servers.start({ lingerMs: 0 });
     const client = await open(streamUrl);
     await servers.append(1);
     await client.untilReceived(1);

@@ -7,8 +7,7 @@ import { promisify } from "node:util";
 import type { ServiceBroker } from "moleculer";
 
 import type { Principal } from "../../lib/principal.ts";
-import { createEventAnswers, type EventAnswers } from "../../services/api/event-answers.ts";
-import type { StreamTiming } from "../../services/api/event-streams.ts";
+import { createEventAnswers, type EventAnswers, type EventTiming } from "../../services/api/event-answers.ts";
 import type { GatewayRequest } from "../../services/api/gateway-request.ts";
 import { sendProblem } from "../../services/api/respond.ts";
 import { appendToLog, type LogColumns } from "./event-log.ts";
@@ -31,7 +30,7 @@ export interface EventServers {
   readonly nodes: TestNodes;
   /** Of all servers. */
   readonly broker: ServiceBroker;
-  start(timing?: Partial<StreamTiming>): Promise<EventServer>;
+  start(timing?: EventTiming): Promise<EventServer>;
   /** Appends to the log and announces it, as the relay does. */
   append(count: number, columns?: LogColumns): Promise<void>;
   /** Stops the servers and empties the log. */
@@ -75,7 +74,7 @@ export async function startEventServers(): Promise<EventServers> {
   };
 }
 
-async function startServer(broker: ServiceBroker, timing: Partial<StreamTiming>): Promise<StoppableServer> {
+async function startServer(broker: ServiceBroker, timing: EventTiming): Promise<StoppableServer> {
   let isRevoked = false;
   const guard = { stillAdmits: async () => !isRevoked };
   const answers = createEventAnswers({ broker, guard, log: silentLogger, timing });
