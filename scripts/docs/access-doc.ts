@@ -24,10 +24,10 @@ export function accessDoc(): string {
         [`\`${method} ${path}\``, `\`${action}\``].concat(cellsOf(accessOf(action))),
       ),
     )}\n`,
-    "## Routes that the gateway answers itself\n",
+    "## Paths that the gateway answers itself\n",
     `${markdownTable(
-      ["route", ...COLUMNS],
-      Object.entries(PATH_ACCESS).map(([path, rule]) => [`\`GET ${path}\``].concat(cellsOf(rule))),
+      ["path", ...COLUMNS],
+      Object.entries(PATH_ACCESS).map(([path, rule]) => [`\`${path}\``].concat(cellsOf(rule))),
     )}\n`,
     "## Actions without a route\n",
     "Called by services and siblings on NATS.\n",
