@@ -34,7 +34,7 @@ test.each([
 
     await waitFor(async () => (await sql("SELECT FROM public.effects")).length === 2, {
       description: "the other events to be handled",
-      timeoutMs: 75_000,
+      timeoutMs: 120_000,
       intervalMs: 100,
     });
     expect(

@@ -1,28 +1,18 @@
 import { randomUUID } from "node:crypto";
 
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { expect, test } from "@jest/globals";
 
-import { EventConsumers, type Effect, type Instance, type TestDelivery } from "../support/event-consumers.ts";
+import { describeDurableConsumers } from "../support/consumer-sources.ts";
+import type { ConsumerOptions, Effect, Instance, TestDelivery } from "../support/event-consumers.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const newName = (): string => `consumer-${randomUUID()}`;
 const newSubjects = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
 const eventsOf = (effects: readonly Effect[]): string[] => effects.map(({ eventId }) => eventId);
 
-describe.each([
-  ["a durable consumer on JetStream", { useNats: true }],
-  ["a durable consumer on the log", { useNats: false }],
-])("%s", (_, options) => {
-  let events: EventConsumers;
-
-  beforeAll(async () => {
-    events = await EventConsumers.start(options);
-  });
-
-  afterAll(() => events.stop());
-
+describeDurableConsumers((events) => {
   const subscribedTypes = async (consumer: string): Promise<string[]> => {
-    const rows = await events.sql<{ type: string }>(
+    const rows = await events().sql<{ type: string }>(
       "SELECT type FROM events.subscription WHERE consumer = $1 ORDER BY type",
       [consumer],
     );
@@ -35,14 +25,9 @@ describe.each([
   const ALL = ["user-created_v1", "user-deleted_v1", "user-updated_v1"] as const;
 
   /** An instance that begins with what comes from now on. */
-  async function start(
-    settings: Parameters<EventConsumers["instance"]>[0],
-    instance?: string,
-  ): Promise<Instance> {
-    const started = await events.instance({ startFrom: "now", ...settings }, instance);
-    await waitFor(async () => (await subscribedTypes(settings.name)).length > 0, {
-      description: "the consumer to be registered",
-    });
+  async function start(settings: ConsumerOptions, instance?: string): Promise<Instance> {
+    const started = await events().instance({ startFrom: "now", ...settings }, instance);
+    await events().untilRegistered(settings.name);
     return started;
   }
 
@@ -53,17 +38,17 @@ describe.each([
       maxDeliver: 1,
       handler: ({ event, call }) => call("users.delete", { id: event.subject }),
     });
-    const appended = await events.append(newSubjects(2));
+    const appended = await events().append(newSubjects(2));
     await waitFor(async () => (await instance.metric("events_consumer_outages_total")) >= 4, {
       description: "each event to have met the outage twice",
     });
     instance.broker.createService({ name: "users", actions: { delete: () => undefined } });
 
-    const effects = await events.untilEffects(name, 2);
+    const effects = await events().untilEffects(name, 2);
 
     expect(eventsOf(effects).toSorted()).toEqual(appended.map(({ id }) => id).toSorted());
     expect(await instance.metric("events_consumer_failures_total")).toBe(0);
-    expect(await events.sql("SELECT FROM events.dead_letter WHERE consumer = $1", [name])).toEqual([]);
+    expect(await events().sql("SELECT FROM events.dead_letter WHERE consumer = $1", [name])).toEqual([]);
   });
 
   test("counts the failures before and after an outage, but not the outage", async () => {
@@ -74,10 +59,10 @@ describe.each([
       maxDeliver: 2,
       handler: () => Promise.reject(errors.shift() ?? new Error("last")),
     });
-    await events.append(newSubjects(1));
+    await events().append(newSubjects(1));
 
     const find = () =>
-      events.sql("SELECT attempts, error_message FROM events.dead_letter WHERE consumer = $1", [name]);
+      events().sql("SELECT attempts, error_message FROM events.dead_letter WHERE consumer = $1", [name]);
     await waitFor(async () => (await find()).length > 0, { description: "a dead letter" });
     expect(await find()).toEqual([{ attempts: 2, error_message: "last" }]);
   });
@@ -102,10 +87,10 @@ describe.each([
       },
     });
 
-    await events.append(subjects);
+    await events().append(subjects);
 
     // One at a time, the first would wait for the others for ever.
-    await events.untilEffects(name, subjects.length);
+    await events().untilEffects(name, subjects.length);
     expect(await instance.metric("events_consumer_failures_total")).toBe(subjects.length);
   });
 
@@ -132,11 +117,11 @@ describe.each([
         running -= 1;
       },
     });
-    const [dead] = await events.append([subject]);
-    const [held] = await events.append([subject], "user-deleted_v1");
+    const [dead] = await events().append([subject]);
+    const [held] = await events().append([subject], "user-deleted_v1");
     await waitFor(() => running === 1, { description: "the second event to be held" });
 
-    const [letter] = await events.sql<{ at: Date }>(
+    const [letter] = await events().sql<{ at: Date }>(
       `UPDATE events.dead_letter SET replay_requested_at = now() WHERE consumer = $1
        RETURNING last_failed_at AS at`,
       [name],
@@ -144,7 +129,7 @@ describe.each([
     await broker.broadcastLocal("dead-letter-replay-requested", {});
     await waitFor(
       async () => {
-        const [now] = await events.sql<{ at: Date }>(
+        const [now] = await events().sql<{ at: Date }>(
           `SELECT last_failed_at AS at FROM events.dead_letter
            WHERE consumer = $1 AND replay_requested_at IS NOT NULL`,
           [name],
@@ -155,11 +140,11 @@ describe.each([
     );
     gate.abort();
 
-    expect(eventsOf(await events.untilEffects(name, 2))).toEqual([held?.id, dead?.id]);
+    expect(eventsOf(await events().untilEffects(name, 2))).toEqual([held?.id, dead?.id]);
     expect(mostRunning).toBe(1);
-    expect(await events.sql("SELECT attempts FROM events.dead_letter WHERE consumer = $1", [name])).toEqual([
-      { attempts: 2 },
-    ]);
+    expect(await events().sql("SELECT attempts FROM events.dead_letter WHERE consumer = $1", [name])).toEqual(
+      [{ attempts: 2 }],
+    );
   });
 
   test("keeps the types that newer instances handle when an older one starts again", async () => {
@@ -171,10 +156,10 @@ describe.each([
     const older = await start({ name, events: ["user-created_v1"] }, "older");
     await older.stop();
     await start({ name, events: ["user-created_v1"] }, "older");
-    const [deleted] = await events.append([subject], "user-deleted_v1");
-    const [created] = await events.append([subject], "user-created_v1");
+    const [deleted] = await events().append([subject], "user-deleted_v1");
+    const [created] = await events().append([subject], "user-created_v1");
 
-    const effects = await events.untilEffects(name, 2);
+    const effects = await events().untilEffects(name, 2);
     expect(eventsOf(effects)).toEqual([deleted?.id, created?.id]);
     expect(await subscribedTypes(name)).toEqual(ALL);
   });
@@ -185,16 +170,16 @@ describe.each([
     const wider = await start({ name, events: ALL }, "wider");
     await untilSubscribed(name, ALL);
     await wider.stop();
-    await events.sql(
+    await events().sql(
       "UPDATE events.subscription SET seen_at = now() - interval '2 minutes' WHERE consumer = $1",
       [name],
     );
     await start({ name, events: ["user-created_v1"] }, "narrower");
     await untilSubscribed(name, ["user-created_v1"]);
 
-    await events.append([subject], "user-deleted_v1");
-    const [created] = await events.append([subject], "user-created_v1");
+    await events().append([subject], "user-deleted_v1");
+    const [created] = await events().append([subject], "user-created_v1");
 
-    expect(eventsOf(await events.untilEffects(name, 1))).toEqual([created?.id]);
+    expect(eventsOf(await events().untilEffects(name, 1))).toEqual([created?.id]);
   });
 });

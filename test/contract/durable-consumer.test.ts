@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { expect, test } from "@jest/globals";
 import type { Context } from "moleculer";
 
-import { EventConsumers, type Appended, type Effect, type TestDelivery } from "../support/event-consumers.ts";
+import { describeDurableConsumers } from "../support/consumer-sources.ts";
+import type { Appended, Effect, TestDelivery } from "../support/event-consumers.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const newSubjects = (count: number): string[] => Array.from({ length: count }, () => randomUUID());
@@ -43,24 +44,14 @@ function gated() {
   };
 }
 
-/** Every source of a durable consumer must pass this. */
-describe.each([
-  ["a durable consumer on JetStream", { useNats: true }],
-  ["a durable consumer on the log", { useNats: false }],
-])("%s", (_, options) => {
-  let events: EventConsumers;
-
-  beforeAll(async () => {
-    events = await EventConsumers.start(options);
-  });
-
-  afterAll(() => events.stop());
-
+describeDurableConsumers((events) => {
   const deadLetters = (consumer: string) =>
-    events.sql<{ event: { id: string }; attempts: number; replayed_at: Date | null; error_message: string }>(
-      "SELECT * FROM events.dead_letter WHERE consumer = $1 ORDER BY sequence",
-      [consumer],
-    );
+    events().sql<{
+      event: { id: string };
+      attempts: number;
+      replayed_at: Date | null;
+      error_message: string;
+    }>("SELECT * FROM events.dead_letter WHERE consumer = $1 ORDER BY sequence", [consumer]);
   const untilDeadLetters = (consumer: string, count: number): Promise<unknown> =>
     waitFor(async () => (await deadLetters(consumer)).length === count, {
       description: `${count} dead letters`,
@@ -69,16 +60,16 @@ describe.each([
   test("handles the events of each resource once, in their order", async () => {
     const name = newName();
     const subjects = newSubjects(5);
-    const instance = await events.instance({ name });
+    const instance = await events().instance({ name });
 
-    const appended = await events.append(Array.from({ length: 20 }, () => subjects).flat());
+    const appended = await events().append(Array.from({ length: 20 }, () => subjects).flat());
 
-    const effects = await events.untilEffects(name, appended.length);
+    const effects = await events().untilEffects(name, appended.length);
     expect(effects).toHaveLength(appended.length);
     for (const subject of subjects) {
       expect(eventsOf(of(effects, subject))).toEqual(idsOf(of(appended, subject)));
     }
-    await events.untilNothingWaits(instance);
+    await events().untilNothingWaits(instance);
     expect(await instance.metric("events_consumed_total")).toBe(appended.length);
   });
 
@@ -86,12 +77,12 @@ describe.each([
     const name = newName();
     const [subject = ""] = newSubjects(1);
     const seen: unknown[] = [];
-    await events.instance({ name, startFrom: "now", handler: async ({ event }) => seen.push(event) });
-    await untilRegistered(name);
+    await events().instance({ name, startFrom: "now", handler: async ({ event }) => seen.push(event) });
+    await events().untilRegistered(name);
 
-    const [appended] = await events.append([subject], "user-created_v1");
+    const [appended] = await events().append([subject], "user-created_v1");
 
-    await events.untilEffects(name, 1);
+    await events().untilEffects(name, 1);
     expect(seen).toEqual([
       expect.objectContaining({
         specversion: "1.0",
@@ -108,20 +99,20 @@ describe.each([
   test("tries an event again that failed, before the later events of its resource", async () => {
     const name = newName();
     const [subject = "", other = ""] = newSubjects(2);
-    const areOthersDone = async (): Promise<boolean> => (await events.effects(name)).length >= 2;
+    const areOthersDone = async (): Promise<boolean> => (await events().effects(name)).length >= 2;
     const { handler, failedAt } = failing(subject, async (times) => times >= 2 && (await areOthersDone()));
     const again = { backoff: [200], maxDeliver: 1000 };
-    const instance = await events.instance({ name, handler, startFrom: "now", ...again });
-    await untilRegistered(name);
+    const instance = await events().instance({ name, handler, startFrom: "now", ...again });
+    await events().untilRegistered(name);
 
-    const appended = await events.append([subject, subject, other, subject, other]);
+    const appended = await events().append([subject, subject, other, subject, other]);
 
-    const effects = await events.untilEffects(name, 5);
+    const effects = await events().untilEffects(name, 5);
     expect(eventsOf(of(effects, subject))).toEqual(idsOf(of(appended, subject)));
     expect(eventsOf(of(effects, other))).toEqual(idsOf(of(appended, other)));
     // Other resources do not wait for it, as it waits for them.
     expect(eventsOf(effects).slice(0, 2)).toEqual(idsOf(of(appended, other)));
-    expect(await events.effects("half done")).toEqual([]);
+    expect(await events().effects("half done")).toEqual([]);
     expect(await instance.metric("events_consumer_failures_total")).toBe(failedAt.length);
   });
 
@@ -130,11 +121,11 @@ describe.each([
     const [subject = ""] = newSubjects(1);
     const { handler, failedAt } = failing(subject, (times) => times === 3);
     const backoff = [100, 400, 800];
-    await events.instance({ name, handler, startFrom: "now", maxDeliver: 4, backoff });
-    await untilRegistered(name);
+    await events().instance({ name, handler, startFrom: "now", maxDeliver: 4, backoff });
+    await events().untilRegistered(name);
 
-    await events.append([subject]);
-    await events.untilEffects(name, 1);
+    await events().append([subject]);
+    await events().untilEffects(name, 1);
 
     const [first = 0, second = 0, third = 0] = failedAt;
     // A fifth less is the spread; later is no fault.
@@ -147,7 +138,7 @@ describe.each([
     const name = newName();
     const [subject = "", other = ""] = newSubjects(2);
     let poison: string | undefined;
-    const instance = await events.instance({
+    const instance = await events().instance({
       name,
       startFrom: "now",
       async handler({ event }) {
@@ -155,10 +146,10 @@ describe.each([
         if (event.id === poison) throw Object.assign(new TypeError("no such field"), { type: "POISON" });
       },
     });
-    await untilRegistered(name);
-    const appended = await events.append([subject, subject, other]);
+    await events().untilRegistered(name);
+    const appended = await events().append([subject, subject, other]);
 
-    const effects = await events.untilEffects(name, 2);
+    const effects = await events().untilEffects(name, 2);
     await untilDeadLetters(name, 1);
 
     expect(new Set(eventsOf(effects))).toEqual(new Set(idsOf(appended.slice(1))));
@@ -175,36 +166,36 @@ describe.each([
       }),
     ]);
     expect(await instance.metric("events_dead_letters_total")).toBe(1);
-    await events.untilNothingWaits(instance);
+    await events().untilNothingWaits(instance);
   });
 
   test("delivers a dead letter again when that is asked for, and once only", async () => {
     const name = newName();
     const [subject = ""] = newSubjects(1);
     const { handler } = failing(subject, (times) => times === 4);
-    const instance = await events.instance({ name, handler, startFrom: "now", backoff: [1] });
-    await untilRegistered(name);
-    const appended = await events.append([subject]);
+    const instance = await events().instance({ name, handler, startFrom: "now", backoff: [1] });
+    await events().untilRegistered(name);
+    const appended = await events().append([subject]);
     await untilDeadLetters(name, 1);
 
     await askForReplay(name);
     await waitFor(async () => (await deadLetters(name))[0]?.attempts === 4, {
       description: "the replay to fail",
     });
-    expect(await events.effects(name)).toEqual([]);
+    expect(await events().effects(name)).toEqual([]);
     await askForReplay(name);
-    await events.untilEffects(name, 1);
+    await events().untilEffects(name, 1);
     await askForReplay(name);
-    await events.giveOutAgain();
-    await events.untilNothingWaits(instance);
+    await events().giveOutAgain();
+    await events().untilNothingWaits(instance);
 
-    expect(eventsOf(await events.effects(name))).toEqual(idsOf(appended));
+    expect(eventsOf(await events().effects(name))).toEqual(idsOf(appended));
     expect(await deadLetters(name)).toEqual([
       expect.objectContaining({ attempts: 5, replayed_at: expect.any(Date), replay_requested_at: null }),
     ]);
 
     async function askForReplay(consumer: string): Promise<void> {
-      await events.sql(
+      await events().sql(
         `UPDATE events.dead_letter SET replay_requested_at = now() WHERE consumer = $1 AND replayed_at IS NULL`,
         [consumer],
       );
@@ -215,34 +206,34 @@ describe.each([
   test("does nothing twice when every event is given out again, to it and after it was away", async () => {
     const name = newName();
     const subjects = newSubjects(10);
-    const first = await events.instance({ name, startFrom: "now" });
-    await untilRegistered(name);
-    const appended = await events.append([...subjects, ...subjects]);
-    await events.untilEffects(name, appended.length);
+    const first = await events().instance({ name, startFrom: "now" });
+    await events().untilRegistered(name);
+    const appended = await events().append([...subjects, ...subjects]);
+    await events().untilEffects(name, appended.length);
 
-    await events.giveOutAgain();
-    await events.untilNothingWaits(first);
+    await events().giveOutAgain();
+    await events().untilNothingWaits(first);
     await first.stop();
-    await events.giveOutAgain();
-    const second = await events.instance({ name });
-    await events.untilNothingWaits(second);
+    await events().giveOutAgain();
+    const second = await events().instance({ name });
+    await events().untilNothingWaits(second);
 
-    expect((await events.effects(name)).length).toBe(appended.length);
+    expect((await events().effects(name)).length).toBe(appended.length);
   });
 
   test("goes on where it was after it was away", async () => {
     const name = newName();
     const subjects = newSubjects(3);
-    const first = await events.instance({ name, startFrom: "now" });
-    await untilRegistered(name);
-    const before = await events.append(subjects);
-    await events.untilEffects(name, before.length);
+    const first = await events().instance({ name, startFrom: "now" });
+    await events().untilRegistered(name);
+    const before = await events().append(subjects);
+    await events().untilEffects(name, before.length);
     await first.stop();
 
-    const after = await events.append([...subjects, ...subjects]);
-    await events.instance({ name, startFrom: "now" }, "two");
+    const after = await events().append([...subjects, ...subjects]);
+    await events().instance({ name, startFrom: "now" }, "two");
 
-    const effects = await events.untilEffects(name, before.length + after.length);
+    const effects = await events().untilEffects(name, before.length + after.length);
     expect(effects).toHaveLength(before.length + after.length);
     for (const subject of subjects) {
       expect(eventsOf(of(effects, subject))).toEqual(idsOf(of([...before, ...after], subject)));
@@ -253,13 +244,13 @@ describe.each([
     const name = newName();
     const [subject = ""] = newSubjects(1);
     const { handler, failedAt } = failing(subject);
-    const first = await events.instance({ name, handler, startFrom: "now", backoff: [300] });
-    await untilRegistered(name);
-    await events.append([subject]);
+    const first = await events().instance({ name, handler, startFrom: "now", backoff: [300] });
+    await events().untilRegistered(name);
+    await events().append([subject]);
     await waitFor(async () => (await failures(name)) >= 1, { description: "a failure" });
     await first.stop();
 
-    await events.instance({ name, handler }, "two");
+    await events().instance({ name, handler }, "two");
     await untilDeadLetters(name, 1);
 
     expect(failedAt).toHaveLength(3);
@@ -268,37 +259,37 @@ describe.each([
   test("begins with the oldest event of the log, or with what comes from now on", async () => {
     const [all, fresh] = [newName(), newName()];
     const subjects = newSubjects(2);
-    const old = await events.append(subjects);
+    const old = await events().append(subjects);
     const instances = [
-      await events.instance({ name: all, startFrom: "beginning" }),
-      await events.instance({ name: fresh, startFrom: "now" }),
+      await events().instance({ name: all, startFrom: "beginning" }),
+      await events().instance({ name: fresh, startFrom: "now" }),
     ];
-    await Promise.all([untilRegistered(all), untilRegistered(fresh)]);
+    await Promise.all([events().untilRegistered(all), events().untilRegistered(fresh)]);
 
-    const young = await events.append(subjects);
-    for (const instance of instances) await events.untilNothingWaits(instance);
+    const young = await events().append(subjects);
+    for (const instance of instances) await events().untilNothingWaits(instance);
 
-    expect(eventsOf(await events.effects(fresh)).toSorted()).toEqual(idsOf(young).toSorted());
-    expect(eventsOf(await events.effects(all))).toEqual(expect.arrayContaining(idsOf([...old, ...young])));
+    expect(eventsOf(await events().effects(fresh)).toSorted()).toEqual(idsOf(young).toSorted());
+    expect(eventsOf(await events().effects(all))).toEqual(expect.arrayContaining(idsOf([...old, ...young])));
   });
 
   test("handles only the events it was told to, and those of a type that is added later from then on", async () => {
     const name = newName();
     const [subject = ""] = newSubjects(1);
-    const first = await events.instance({ name, events: ["user-created_v1"], startFrom: "now" });
-    await untilRegistered(name);
-    const [created] = await events.append([subject], "user-created_v1");
-    await events.append([subject], "user-deleted_v1");
-    await events.untilEffects(name, 1);
+    const first = await events().instance({ name, events: ["user-created_v1"], startFrom: "now" });
+    await events().untilRegistered(name);
+    const [created] = await events().append([subject], "user-created_v1");
+    await events().append([subject], "user-deleted_v1");
+    await events().untilEffects(name, 1);
     await first.stop();
 
     const wider = { name, events: ["user-created_v1", "user-deleted_v1"] } as const;
-    const second = await events.instance(wider, "two");
-    await untilRegistered(name, 2);
-    const [deleted] = await events.append([subject], "user-deleted_v1");
+    const second = await events().instance(wider, "two");
+    await events().untilRegistered(name, 2);
+    const [deleted] = await events().append([subject], "user-deleted_v1");
 
-    const effects = await events.untilEffects(name, 2);
-    await events.untilNothingWaits(second);
+    const effects = await events().untilEffects(name, 2);
+    await events().untilNothingWaits(second);
     expect(eventsOf(effects)).toEqual([created?.id, deleted?.id]);
   });
 
@@ -307,13 +298,13 @@ describe.each([
     const subjects = newSubjects(20);
     const handler = () => sleep(5);
     const instances = await Promise.all(
-      ["one", "two"].map((instance) => events.instance({ name, handler, startFrom: "now" }, instance)),
+      ["one", "two"].map((instance) => events().instance({ name, handler, startFrom: "now" }, instance)),
     );
-    await untilRegistered(name);
+    await events().untilRegistered(name);
 
-    const appended = await events.append(Array.from({ length: 10 }, () => subjects).flat());
+    const appended = await events().append(Array.from({ length: 10 }, () => subjects).flat());
 
-    const effects = await events.untilEffects(name, appended.length);
+    const effects = await events().untilEffects(name, appended.length);
     expect(effects).toHaveLength(appended.length);
     for (const subject of subjects) {
       expect(eventsOf(of(effects, subject))).toEqual(idsOf(of(appended, subject)));
@@ -322,7 +313,7 @@ describe.each([
       const share = effects.filter((effect) => effect.instance === instance).length;
       expect(share).toBeGreaterThan(appended.length / 10);
     }
-    for (const instance of instances) await events.untilNothingWaits(instance);
+    for (const instance of instances) await events().untilNothingWaits(instance);
   });
 
   test("leaves an event that it handles for long to itself", async () => {
@@ -336,12 +327,12 @@ describe.each([
         await transaction.query({ text: "SELECT pg_sleep(1)" }, []);
     };
     await Promise.all(
-      ["one", "two"].map((instance) => events.instance({ name, handler, startFrom: "now" }, instance)),
+      ["one", "two"].map((instance) => events().instance({ name, handler, startFrom: "now" }, instance)),
     );
-    await untilRegistered(name);
+    await events().untilRegistered(name);
 
-    await events.append([subject]);
-    await events.untilEffects(name, 1);
+    await events().append([subject]);
+    await events().untilEffects(name, 1);
 
     expect(runs).toBe(1);
   });
@@ -369,12 +360,12 @@ describe.each([
     const handler = ({ event }: TestDelivery): Promise<void> =>
       event.subject === subject ? new Promise(() => undefined) : Promise.resolve();
     const once = { startFrom: "now", concurrency: 1, maxDeliver: 1 } as const;
-    await events.instance({ name, handler, timeout: 2000, ...once });
-    await untilRegistered(name);
+    await events().instance({ name, handler, timeout: 2000, ...once });
+    await events().untilRegistered(name);
 
-    const appended = await events.append([subject, other]);
+    const appended = await events().append([subject, other]);
 
-    expect(eventsOf(await events.untilEffects(name, 1))).toEqual([appended[1]?.id]);
+    expect(eventsOf(await events().untilEffects(name, 1))).toEqual([appended[1]?.id]);
     await untilDeadLetters(name, 1);
     expect(await deadLetters(name)).toMatchObject([{ subject, error_type: "HANDLER_TIMEOUT" }]);
   });
@@ -382,18 +373,18 @@ describe.each([
   test("finishes at a stop what it has begun, and leaves the rest to another instance", async () => {
     const name = newName();
     const { handler, entered, open } = gated();
-    const first = await events.instance({ name, handler, startFrom: "now", concurrency: 2 }, "one");
-    await untilRegistered(name);
-    const appended = await events.append(newSubjects(6));
+    const first = await events().instance({ name, handler, startFrom: "now", concurrency: 2 }, "one");
+    await events().untilRegistered(name);
+    const appended = await events().append(newSubjects(6));
     await waitFor(() => entered.length === 2, { description: "two handlers to run" });
 
     const stopped = first.stop();
-    await events.instance({ name }, "two");
-    await events.untilEffects(name, 1);
+    await events().instance({ name }, "two");
+    await events().untilEffects(name, 1);
     open();
     await stopped;
 
-    const effects = await events.untilEffects(name, 6);
+    const effects = await events().untilEffects(name, 6);
     expect(eventsOf(effects).toSorted()).toEqual(idsOf(appended).toSorted());
     const ofFirst = effects.filter((effect) => effect.instance === "one");
     expect(eventsOf(ofFirst).toSorted()).toEqual(entered.toSorted());
@@ -404,7 +395,7 @@ describe.each([
     const name = newName();
     const [subject = "", about = ""] = newSubjects(2);
     let attempts = 0;
-    await events.instance({
+    await events().instance({
       name,
       startFrom: "now",
       async handler({ record }) {
@@ -413,13 +404,13 @@ describe.each([
         if (attempts === 1) throw new Error("not yet");
       },
     });
-    await untilRegistered(name);
+    await events().untilRegistered(name);
 
-    const [appended] = await events.append([subject]);
-    await events.untilEffects(name, 1);
+    const [appended] = await events().append([subject]);
+    await events().untilEffects(name, 1);
 
     expect(
-      await events.sql("SELECT type, actor, request_id FROM events.outbox WHERE subject = $1", [about]),
+      await events().sql("SELECT type, actor, request_id FROM events.outbox WHERE subject = $1", [about]),
     ).toEqual([
       { type: "user-erased_v1", actor: `service:${name}`, request_id: `request-${appended?.sequence}` },
     ]);
@@ -429,7 +420,7 @@ describe.each([
     const name = newName();
     const [subject = ""] = newSubjects(1);
     const calls: Context[] = [];
-    const instance = await events.instance({
+    const instance = await events().instance({
       name,
       startFrom: "now",
       async handler({ event, call }) {
@@ -443,10 +434,10 @@ describe.each([
         delete: (ctx: Context) => void calls.push(ctx),
       },
     });
-    await untilRegistered(name);
+    await events().untilRegistered(name);
 
-    const [appended] = await events.append([subject]);
-    await events.untilEffects(name, 1);
+    const [appended] = await events().append([subject]);
+    await events().untilEffects(name, 1);
 
     const [first, second] = calls;
     expect(first).toMatchObject({
@@ -460,18 +451,8 @@ describe.each([
     expect(second?.headers).toEqual(first?.headers);
   });
 
-  async function untilRegistered(consumer: string, types = 1): Promise<void> {
-    await waitFor(
-      async () => {
-        const rows = await events.sql("SELECT FROM events.subscription WHERE consumer = $1", [consumer]);
-        return rows.length >= types;
-      },
-      { description: "the consumer to be registered" },
-    );
-  }
-
   async function failures(consumer: string): Promise<number> {
-    const [row] = await events.sql<{ attempts: number }>(
+    const [row] = await events().sql<{ attempts: number }>(
       "SELECT attempts FROM events.retry WHERE consumer = $1",
       [consumer],
     );

@@ -61,7 +61,7 @@ export class EventConsumers {
   readonly #database: TestDatabase;
   readonly #client: pg.Client;
   readonly #link: NatsConnection | undefined;
-  readonly #instances: Instance[] = [];
+  #instances: Instance[] = [];
 
   private constructor(
     database: TestDatabase,
@@ -172,8 +172,21 @@ export class EventConsumers {
     });
   }
 
-  async stop(): Promise<void> {
+  /** Waits until some instance has subscribed the consumer to so many types of events. */
+  async untilRegistered(consumer: string, types = 1): Promise<void> {
+    const find = "SELECT FROM events.subscription WHERE consumer = $1";
+    await waitFor(async () => (await this.sql(find, [consumer])).length >= types, {
+      description: "the consumer to be registered",
+    });
+  }
+
+  async stopInstances(): Promise<void> {
     await Promise.all(this.#instances.map((instance) => instance.stop()));
+    this.#instances = [];
+  }
+
+  async stop(): Promise<void> {
+    await this.stopInstances();
     await Promise.all([this.#client.end(), this.#link?.close()]);
     await Promise.all([this.#database.drop(), this.nats?.stop()]);
   }
