@@ -23,11 +23,14 @@ const statusOf = async (path: string, headers: Record<string, string> = {}) =>
 
 describe("Cache-Status", () => {
   test("says that an answer came from the memory of the gateway, and for a 304 too", async () => {
-    await waitFor(async () => (await statusOf(`/api/v1/users/${id}`)) === "rollcall; hit; detail=memory", {
-      description: "the gateway to have the user",
-    });
-    const { status, headers } = await client.get(`/api/v1/profiles/${id}`, { "if-none-match": '"1"' });
-    expect([status, headers["cache-status"]]).toEqual([304, "rollcall; hit; detail=memory"]);
+    const statusFromMemory = async (path: string, headers = {}): Promise<number | false> => {
+      const response = await client.get(`${path}/${id}`, headers);
+      return response.headers["cache-status"] === "rollcall; hit; detail=memory" && response.status;
+    };
+    const description = "the gateway to have the user";
+    expect(await waitFor(() => statusFromMemory("/api/v1/users"), { description })).toBe(200);
+    const known = { "if-none-match": '"1"' };
+    expect(await waitFor(() => statusFromMemory("/api/v1/profiles", known), { description })).toBe(304);
   });
 
   test("says that an answer was fetched because the client wanted it fresh", async () => {
@@ -37,9 +40,13 @@ describe("Cache-Status", () => {
   });
 
   test("is there for what does not exist, too", async () => {
-    const path = `/api/v1/users/${randomUUID()}`;
-    await expect(statusOf(path)).resolves.toMatch(/^rollcall; fwd=miss;/);
-    await expect(statusOf(path)).resolves.toBe("rollcall; hit; detail=memory");
+    // A gateway that has heard for too long of no change, on a busy machine, does not use its memory.
+    const isRemembered = async (): Promise<boolean> => {
+      const path = `/api/v1/users/${randomUUID()}`;
+      await expect(statusOf(path)).resolves.toMatch(/^rollcall; fwd=miss;/);
+      return (await statusOf(path)) === "rollcall; hit; detail=memory";
+    };
+    await expect(waitFor(isRemembered, { description: "an answer from memory" })).resolves.toBe(true);
   });
 
   test("is not there for what is never cached", async () => {
