@@ -345,11 +345,11 @@ describeDurableConsumers((events) => {
       // The default of DATABASE_STATEMENT_TIMEOUT_MS is 3 s.
       await sleep(3500);
     };
-    await events.instance({ name, handler, startFrom: "now" });
-    await untilRegistered(name);
+    await events().instance({ name, handler, startFrom: "now" });
+    await events().untilRegistered(name);
 
-    await events.append(newSubjects(1));
-    await events.untilEffects(name, 1);
+    await events().append(newSubjects(1));
+    await events().untilEffects(name, 1);
 
     expect(runs).toBe(1);
   });
