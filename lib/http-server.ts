@@ -1,4 +1,4 @@
-import { createServer, STATUS_CODES, type RequestListener, type Server } from "node:http";
+import { createServer, STATUS_CODES, type IncomingMessage, type Server } from "node:http";
 import type { Socket } from "node:net";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
@@ -8,9 +8,12 @@ import { ListedHeadersResponse } from "./listed-headers.ts";
 import { toProblem } from "./problem.ts";
 import { StartupError } from "./startup-error.ts";
 
+/** Answers a request. */
+export type Listener = (request: IncomingMessage, response: ListedHeadersResponse) => void;
+
 /** An HTTP server that slow, silent or greedy clients cannot hold, and that refuses with problem documents. */
-export function createHttpServer(handler: RequestListener): Server {
-  const listener: RequestListener = (request, response) => {
+export function createHttpServer(handler: Listener): Server {
+  const listener: Listener = (request, response) => {
     const lacksHost = request.httpVersion === "1.1" && request.headers.host === undefined;
     if (lacksHost) refuse(request.socket, "MALFORMED_REQUEST");
     else handler(request, response);

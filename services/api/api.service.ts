@@ -1,11 +1,11 @@
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { CallingOptions, Context, Service, ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { requireAccessEntries } from "../../lib/access.ts";
 import { call } from "../../lib/contracts.ts";
-import { createHttpServer, drain, listen } from "../../lib/http-server.ts";
+import { createHttpServer, drain, listen, type Listener } from "../../lib/http-server.ts";
 import type { MediaFile } from "../../lib/media-path.ts";
 import type { AuthTransientEvents } from "../auth/auth.contract.ts";
 import { DIRECT_UPLOAD_PATH, directUploadHandler } from "./direct-uploads.ts";
@@ -52,7 +52,7 @@ interface Variables {
   uploads: ImageUploads;
   /** Of moleculer-web: finds the alias of a request. */
   httpHandler(request: IncomingMessage, response: ServerResponse): void;
-  receive: RequestListener;
+  receive: Listener;
   addRoute(route: object): void;
   verifier: TokenVerifier;
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import compression from "compression";
 import cors from "cors";
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Listener } from "../../lib/http-server.ts";
 import { accessLog, type AccessLogParts } from "./access-log.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
@@ -24,7 +25,7 @@ interface ReceptionParts extends AccessLogParts {
 export function reception(
   { log, metrics, corsOrigins, isDraining }: ReceptionParts,
   serve: (request: GatewayRequest, response: ServerResponse) => void,
-): RequestListener {
+): Listener {
   const logWhenDone = accessLog({ log, metrics });
   const forBrowsers = ifAsked("origin", corsOf(corsOrigins));
   const compressText = ifAsked("accept-encoding", compression() as Middleware);
@@ -40,8 +41,8 @@ export function reception(
     // Until the guard knows better. A call that had no principal would be made in the name of this node.
     request.principal = ANONYMOUS;
     logWhenDone(request, response);
+    response.setFixedHeaders(SECURITY_HEADERS);
     if (isDraining()) response.setHeader("Connection", "close");
-    response.setHeaders(SECURITY_HEADERS);
     response.setHeader("X-Request-Id", request.id);
     forBrowsers(request, response, () => compress(request, response, () => serve(request, response)));
   };

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import helmet from "helmet";
+import { FixedHeaders } from "../../lib/listed-headers.ts";
 
 /** For an API: its answers are no documents, so nothing may be loaded from or around them. */
 const setSecurityHeaders = helmet({
@@ -13,7 +14,7 @@ const setSecurityHeaders = helmet({
  * The headers with which browsers protect their users. They are the same in every answer, so helmet, which makes them
  * anew each time, is asked once.
  */
-export const SECURITY_HEADERS = recordHeaders();
+export const SECURITY_HEADERS = new FixedHeaders(recordHeaders());
 
 function recordHeaders(): Map<string, string> {
   const headers = new Map<string, string>();

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 
 import { describe, expect, test } from "@jest/globals";
 
-import { ListedHeadersResponse } from "../../../lib/listed-headers.ts";
+import { FixedHeaders, ListedHeadersResponse } from "../../../lib/listed-headers.ts";
 
 type Use = (response: ServerResponse) => unknown;
 
@@ -94,11 +94,64 @@ const USES: Readonly<Record<string, Use>> = {
   "no value": (response) => {
     response.setHeader("X-One", undefined as unknown as string);
   },
+  "a name that is none": (response) => {
+    response.setHeader("X One", "1");
+  },
+  "a value beyond ASCII": (response) => {
+    response.setHeader("X-One", "\u00e9\t");
+  },
+  "a file name beyond ASCII": (response) => {
+    response.setHeader("Content-Length", 0);
+    response.setHeader("Content-Disposition", 'attachment; filename="\u00e9"');
+  },
+  "fixed headers, and others": (response) => {
+    setFixed(response);
+    response.setHeader("X-One", "1");
+  },
+  "a fixed header set again": (response) => {
+    setFixed(response);
+    response.setHeader("X-One", "1");
+    response.setHeader("x-frame-options", "SAMEORIGIN");
+  },
+  "a fixed header with a further value": (response) => {
+    setFixed(response);
+    response.appendHeader("X-FRAME-OPTIONS", "SAMEORIGIN");
+  },
+  "a fixed header removed": (response) => {
+    setFixed(response);
+    response.removeHeader("x-frame-options");
+  },
+  "fixed headers that are looked at": (response) => {
+    setFixed(response);
+    response.setHeader("X-One", "1");
+    const { "x-frame-options": one } = response.getHeaders();
+    return [
+      one,
+      response.getHeader("X-Powered-By"),
+      response.hasHeader("X-Frame-Options"),
+      response.getHeaderNames(),
+    ];
+  },
 };
+
+const FIXED = new Map([
+  ["X-Frame-Options", "DENY"],
+  ["X-Powered-By", "work"],
+]);
+
+function setFixed(response: ServerResponse): void {
+  if (response instanceof ListedHeadersResponse) response.setFixedHeaders(new FixedHeaders(FIXED));
+  else response.setHeaders(FIXED);
+}
 
 describe("a response with listed headers", () => {
   test.each(Object.entries(USES))("is like one of Node: %s", async (_name, use) => {
     const expected = await answerOf(ServerResponse, use);
     await expect(answerOf(ListedHeadersResponse, use)).resolves.toEqual(expected);
+  });
+
+  test("takes no fixed headers that would smuggle in others", () => {
+    expect(() => new FixedHeaders(new Map([["X-One", "1\r\nX-Two: 2"]]))).toThrow(/X-One/);
+    expect(() => new FixedHeaders(new Map([["X-One: 1\r\nX-Two", "2"]]))).toThrow(/X-One/);
   });
 });
