@@ -21,7 +21,7 @@ export class RateLimiter {
   }
 
   /** Counts a request under `key`, if it is within the quota. Never rejects. */
-  async take(key: string, quota: Quota): Promise<Verdict> {
+  take(key: string, quota: Quota): Promise<Verdict> {
     return this.#take(key, quota, 1);
   }
 

@@ -13,6 +13,7 @@ import { waitFor } from "../support/wait-for.ts";
 const QUOTA: Quota = { limit: 100, windowSeconds: 3600 };
 /** Short, but longer than a few requests take on a busy machine. */
 const SHORT: Quota = { limit: 3, windowSeconds: 2 };
+const NARROW: Quota = { ...QUOTA, limit: 3 };
 
 let redis: TestServer;
 
@@ -57,6 +58,26 @@ describe.each(["in memory", "on Redis"])("a limiter %s", (where) => {
     expect(await limiter.take(key, QUOTA)).toEqual({ isAllowed: true, remaining: 99, resetSeconds: 3600 });
     const [last] = (await takeMany(98, key, QUOTA)).slice(-1);
     expect(last).toMatchObject({ isAllowed: true, remaining: 1 });
+  });
+
+  test("tells each of many requests at once what is left after it, and none that there is less than nothing", async () => {
+    const verdicts = await takeMany(103, randomUUID(), QUOTA);
+    const left = Array.from({ length: 103 }, (_, index) => Math.max(0, 99 - index));
+    expect(verdicts.map(({ remaining }) => remaining)).toEqual(left);
+    expect(verdicts.slice(99).map(({ isAllowed }) => isAllowed)).toEqual([true, false, false, false]);
+  });
+
+  test("counts requests of one client against two quotas at once, and what is given back meanwhile", async () => {
+    const key = randomUUID();
+    await takeMany(2, key, QUOTA);
+    const wide = { ...QUOTA, limit: 5 };
+    const [narrow, , last] = await Promise.all([
+      takeMany(2, key, NARROW),
+      limiter.giveBack(key, QUOTA),
+      takeMany(4, key, wide),
+    ]);
+    expect(narrow.map(({ isAllowed }) => isAllowed)).toEqual([true, false]);
+    expect(allowedOf(last)).toBe(3);
   });
 
   test("says how long a refused client has to wait, which a refusal does not make longer", async () => {
