@@ -4,6 +4,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { PoolUsage } from "../lib/database.ts";
 import { actionMiddleware } from "./action-middleware.ts";
 import { ConsumerMetrics } from "./consumer-metrics.ts";
+import { HttpMetrics } from "./http-metrics.ts";
 import { showMetric } from "./shown-metrics.ts";
 
 /** A definition of moleculer-prometheus. */
@@ -42,18 +43,14 @@ const MISNAMED = [
   "nodejs_active_resources_total",
 ];
 
-/** Node's parser knows thirty more, which any client could make a line of. */
-const HTTP_METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-
 /** The metrics of a node, in Prometheus' terms. */
 export class NodeMetrics {
   readonly registry = new Registry();
   readonly consumers = new ConsumerMetrics(this.registry);
+  readonly http = new HttpMetrics(this.registry, DURATION_BUCKETS_S);
   /** Those of moleculer-prometheus, by name. */
   readonly moleculer: Readonly<Record<string, Counter | Gauge | Histogram>>;
   readonly #nodeId: string;
-  readonly #httpRequests: Counter<"method" | "route" | "status">;
-  readonly #httpDuration: Histogram<"method" | "route">;
 
   constructor(nodeId: string) {
     this.#nodeId = nodeId;
@@ -64,31 +61,9 @@ export class NodeMetrics {
         create(name, definition, registers),
       ]),
     );
-    this.#httpRequests = new Counter({
-      name: "http_requests_total",
-      help: "HTTP requests",
-      labelNames: ["method", "route", "status"],
-      registers,
-    });
-    this.#httpDuration = new Histogram({
-      name: "http_request_duration_seconds",
-      help: "Duration of HTTP requests",
-      // Not by status: a dozen lines for each status of each route are more than a scrape should have.
-      labelNames: ["method", "route"],
-      buckets: DURATION_BUCKETS_S,
-      registers,
-    });
     // Process, event loop and garbage collection.
     collectDefaultMetrics({ register: this.registry });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
-  }
-
-  /** Counts a request when it is answered. `route` is a pattern such as `/api/v1/users/:id`, never a path. */
-  observeHttp(request: { method: string; route: string; status: number }, durationSeconds: number): void {
-    const labels = HTTP_METHODS.has(request.method) ? request : { ...request, method: "other" };
-    this.#httpRequests.inc(labels);
-    const { method, route } = labels;
-    this.#httpDuration.observe({ method, route }, durationSeconds);
   }
 
   /** Shows the pools of connections to database servers. */

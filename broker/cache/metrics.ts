@@ -1,7 +1,7 @@
 import type { Registry } from "prom-client";
 import { showMetric, type Sample } from "../shown-metrics.ts";
 import type { Cache } from "./cache.ts";
-import { LATENCY_BUCKETS_S, type LevelStatistics } from "./statistics.ts";
+import type { LevelStatistics } from "./statistics.ts";
 
 const COUNTERS = {
   hits: "Lookups that found an entry",
@@ -42,25 +42,10 @@ export function watchCache(registry: Registry, cache: Cache): void {
   showMetric(registry, {
     name: LATENCY,
     help: "Duration of an operation on a level of the cache",
-    // prom-client's own counts by itself, at more than the cost of a hit.
     type: "histogram",
     look: () =>
       [...cache.statistics.all()].flatMap(({ level, namespace, statistics }) =>
-        latencies({ level, namespace }, statistics),
+        statistics.latency.samples(LATENCY, { level, namespace }),
       ),
   });
-}
-
-function latencies(labels: Sample["labels"], statistics: LevelStatistics): Sample[] {
-  let sum = 0;
-  const buckets = statistics.buckets.map((count, index): Sample => {
-    sum += count;
-    const le = LATENCY_BUCKETS_S[index] ?? "+Inf";
-    return { metricName: `${LATENCY}_bucket`, labels: { ...labels, le }, value: sum };
-  });
-  return [
-    ...buckets,
-    { metricName: `${LATENCY}_sum`, labels, value: statistics.totalSeconds },
-    { metricName: `${LATENCY}_count`, labels, value: sum },
-  ];
 }

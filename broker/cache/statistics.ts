@@ -1,8 +1,10 @@
+import { DurationHistogram } from "../duration-histogram.ts";
+
 export const CACHE_LEVELS = ["memory", "redis"] as const;
 export type CacheLevel = (typeof CACHE_LEVELS)[number];
 
 /** Upper bounds of the buckets, in seconds: from an entry in memory to a Redis that is given up. */
-export const LATENCY_BUCKETS_S = [0.00001, 0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1];
+const LATENCY_BUCKETS_S = [0.00001, 0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1];
 
 /** What has happened at one level to the entries of one namespace, since the start of the node. */
 export class LevelStatistics {
@@ -10,9 +12,7 @@ export class LevelStatistics {
   misses = 0;
   evictions = 0;
   errors = 0;
-  /** Operations by bucket; the last one is for those that took longer. */
-  readonly buckets: number[] = Array.from({ length: LATENCY_BUCKETS_S.length + 1 }, () => 0);
-  totalSeconds = 0;
+  readonly latency = new DurationHistogram(LATENCY_BUCKETS_S);
 
   /** Of the lookups; 0 when there was none. */
   get hitRatio(): number {
@@ -20,17 +20,9 @@ export class LevelStatistics {
     return lookups === 0 ? 0 : this.hits / lookups;
   }
 
-  get operations(): number {
-    return this.buckets.reduce((sum, count) => sum + count, 0);
-  }
-
   /** @param startedAt of `performance.now()` */
   observe(startedAt: number): void {
-    const seconds = (performance.now() - startedAt) / 1000;
-    this.totalSeconds += seconds;
-    let index = 0;
-    while (index < LATENCY_BUCKETS_S.length && seconds > (LATENCY_BUCKETS_S[index] ?? 0)) index += 1;
-    this.buckets[index] = (this.buckets[index] ?? 0) + 1;
+    this.latency.observe((performance.now() - startedAt) / 1000);
   }
 }
 

@@ -23,15 +23,17 @@ export function accessLog({ log, metrics }: AccessLogParts) {
       const durationMs = performance.now() - startedAt;
       // Without an answer, Node has 200 there.
       const status = response.headersSent ? response.statusCode : CLIENT_CLOSED_REQUEST;
-      metrics?.observeHttp({ method: request.method ?? "", route: request.route, status }, durationMs / 1000);
-      const path = pathOf(request);
-      const hasFailed = status >= 500 && !path.startsWith("/health");
+      metrics?.http.observe(
+        { method: request.method ?? "", route: request.route, status },
+        durationMs / 1000,
+      );
+      const hasFailed = status >= 500 && !request.url.startsWith("/health");
       const level = hasFailed ? "error" : "info";
       if (!log.isLevelEnabled(level)) return;
       const line = {
         requestId: request.id,
         method: request.method,
-        path,
+        path: pathOf(request),
         status,
         durationMs: Math.round(durationMs * 10) / 10,
         // The client left before it had the whole answer.

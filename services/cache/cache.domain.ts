@@ -6,7 +6,8 @@ export async function readStatistics(cache: Cache): Promise<CacheLevelStatistics
   const sizes = await cache.sizes();
   const levels: CacheLevelStatistics[] = [];
   for (const { level, namespace, statistics } of cache.statistics.all()) {
-    const { hits, misses, hitRatio, evictions, errors, operations, totalSeconds } = statistics;
+    const { hits, misses, hitRatio, evictions, errors, latency } = statistics;
+    const operations = latency.count;
     const size = sizes.find((one) => one.level === level && one.namespace === namespace);
     levels.push({
       level,
@@ -19,7 +20,7 @@ export async function readStatistics(cache: Cache): Promise<CacheLevelStatistics
       entries: size?.entries ?? (level === "memory" ? 0 : null),
       bytes: size?.bytes ?? (level === "memory" ? 0 : null),
       operations,
-      meanLatencyMs: operations === 0 ? 0 : (totalSeconds / operations) * 1000,
+      meanLatencyMs: operations === 0 ? 0 : (latency.totalSeconds / operations) * 1000,
     });
   }
   const whole = sizes.find(({ level, namespace }) => level === "redis" && namespace === "*");

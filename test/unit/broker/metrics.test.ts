@@ -146,9 +146,9 @@ describe("HTTP requests", () => {
   const { status: _status, ...measured } = labels;
 
   test("are counted by method, route and status, and measured by method and route", async () => {
-    metrics.observeHttp(labels, 0.002);
-    metrics.observeHttp(labels, 0.002);
-    metrics.observeHttp({ ...labels, status: 404 }, 0.002);
+    metrics.http.observe(labels, 0.002);
+    metrics.http.observe(labels, 0.002);
+    metrics.http.observe({ ...labels, status: 404 }, 0.002);
 
     const text = await shown();
     expect(text.value("http_requests_total", shownLabels)).toBe(2);
@@ -157,7 +157,7 @@ describe("HTTP requests", () => {
   });
 
   test("are measured in seconds", async () => {
-    metrics.observeHttp(labels, 0.03);
+    metrics.http.observe(labels, 0.03);
 
     const text = await shown();
     const bucket = (le: string) => text.value("http_request_duration_seconds_bucket", { ...measured, le });
@@ -167,7 +167,7 @@ describe("HTTP requests", () => {
 
   test("with methods that the API does not have are one", async () => {
     for (const method of ["PROPFIND", "M-SEARCH", "LINK"]) {
-      metrics.observeHttp({ method, route: "unmatched", status: 405 }, 0.001);
+      metrics.http.observe({ method, route: "unmatched", status: 405 }, 0.001);
     }
 
     expect((await shown()).all("http_requests_total")).toMatchObject([
@@ -200,7 +200,7 @@ describe("what Prometheus reads", () => {
       [status, ...statuses].map((each) => ({ method, route: path, status: each })),
     );
     for (let request = 0; request < 100_000; request += 1) {
-      metrics.observeHttp(kinds[request % kinds.length] as (typeof kinds)[number], (request % 100) / 1000);
+      metrics.http.observe(kinds[request % kinds.length] as (typeof kinds)[number], (request % 100) / 1000);
     }
     const actions = [...new Set(REST_ROUTES.map(({ action }) => action))];
     const broker = createTestBroker({ NODE_ID: NODE }, undefined, metrics);
