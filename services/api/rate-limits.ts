@@ -57,14 +57,14 @@ export class RateLimits {
    *
    * @throws RATE_LIMITED
    */
-  async admit(request: IncomingMessage, response: ServerResponse, intent: Intent): Promise<void> {
+  admit(request: IncomingMessage, response: ServerResponse, intent: Intent): Promise<void> {
     const { principal } = intent;
     const policy = this.#policyFor(intent);
     // A token, which anybody gets who signs up, must not give its user more logins or sign-ups.
     const { login, signUp } = this.#policies;
     const isByAddress = principal.kind === "anonymous" || policy === login || policy === signUp;
     const client = isByAddress ? addressKey(this.#addressOf(request)) : actorOf(principal);
-    await this.#count(response, policy, client);
+    return this.#count(response, policy, client);
   }
 
   /**
@@ -73,13 +73,20 @@ export class RateLimits {
    *
    * @throws RATE_LIMITED, and what the action throws
    */
-  async guardPassword<Result>(
+  guardPassword<Result>(
     response: ServerResponse,
     request: Guarded,
     run: () => Promise<Result>,
   ): Promise<Result> {
     const account = accountOf(request);
-    if (account === undefined) return run();
+    return account === undefined ? run() : this.#guardAccount(account, response, run);
+  }
+
+  async #guardAccount<Result>(
+    account: string,
+    response: ServerResponse,
+    run: () => Promise<Result>,
+  ): Promise<Result> {
     const policy = this.#policies.wrongPasswords;
     // Names of accounts are addresses of people, which Redis has no need to know.
     const client = fingerprint(account);

@@ -68,7 +68,7 @@ export function restHandler(
       };
       const { result, meta } = route.takesFile
         ? await uploads.take(request, call)
-        : await call(await readParameters(route, request));
+        : await call(isRead ? queryOf(request) : await readParameters(route, request));
       sendResult({ route, format, request, response, result, meta });
     } catch (error) {
       sendProblem(request, response, error, log);
@@ -82,12 +82,17 @@ function allowedMethods(routes: ReadonlyMap<Method, RestRoute>): string {
   return [...methods, "OPTIONS"].join(", ");
 }
 
+/** The parameters of a read. */
+function queryOf(request: GatewayRequest): Record<string, unknown> {
+  return joinParameters(readQuery(request.url), request.params);
+}
+
+/** Those of a change. */
 async function readParameters(route: RestRoute, request: GatewayRequest): Promise<Record<string, unknown>> {
   const query = readQuery(request.url);
-  const isRead = route.method === "GET";
-  if (!isRead && !route.takesQuery) refuseAll(query);
+  if (!route.takesQuery) refuseAll(query);
 
-  const body = isRead ? undefined : await readBody(request, route.consumes ?? []);
+  const body = await readBody(request, route.consumes ?? []);
   if (route.consumes && !body && !route.isBodyOptional)
     throw appError("MALFORMED_BODY", { detail: "A body is required." });
   const params = joinParameters(body ?? query, request.params);

@@ -78,8 +78,17 @@ export class TokenVerifier {
     this.#sessions.end(sessionIds);
   }
 
+  /** Whose a token of ours is that was verified before and has neither expired nor been revoked since. */
+  principalOf(token: string): Principal | undefined {
+    const verified = this.#cached(token);
+    if (verified?.issuer !== "own" || this.#sessions.hasEnded(verified.principal.sessionId)) return undefined;
+    return verified.principal;
+  }
+
   /** @throws INVALID_TOKEN, ACCOUNT_SUSPENDED, SERVICE_UNAVAILABLE while it cannot be known */
   async verifyToken(token: string): Promise<Principal> {
+    const known = this.principalOf(token);
+    if (known) return known;
     const verified = this.#cached(token) ?? (await this.#verify(token));
     if (verified.issuer === "external") return this.#externalPrincipalOf(verified);
     if (this.#sessions.hasEnded(verified.principal.sessionId)) throw appError("INVALID_TOKEN");

@@ -14,8 +14,9 @@ const USER: Principal = { kind: "user", id: "u", role: "user" };
 const KEY: Principal = { kind: "api-key", id: "k", scopes: ["users:read"] };
 const NOBODY: Principal = { kind: "anonymous" };
 
-/** Knows one token and one API key. */
+/** Knows one token and one API key, and has verified another token before. */
 const verifier: CredentialVerifier = {
+  principalOf: (token) => (token === "known" ? USER : undefined),
   verifyToken: async (token) => {
     if (token === "away") throw appError("SERVICE_UNAVAILABLE");
     if (token !== "a.b.c") throw appError("INVALID_TOKEN");
@@ -51,6 +52,7 @@ describe("a credential", () => {
   test.each([
     ["a bearer token", { authorization: "Bearer a.b.c" }, USER],
     ["a bearer token whose scheme is in other letters", { authorization: "bEARER   a.b.c" }, USER],
+    ["a bearer token that was verified before", { authorization: "Bearer known" }, USER],
     ["an API key as a bearer token", { authorization: "Bearer rk_1_2" }, KEY],
     ["an API key in its own header", { "x-api-key": "rk_1_2" }, KEY],
   ])("is taken: %s", async (_, headers, principal) => {
@@ -77,6 +79,11 @@ describe("a credential", () => {
       "AMBIGUOUS_CREDENTIALS",
       'Bearer realm="rollcall", error="invalid_request"',
     ]);
+  });
+
+  test("is refused beside an API key, although it was verified before", async () => {
+    const refusal = await admit({ authorization: "Bearer known", "x-api-key": "rk_1_2" });
+    expect(refusal).toMatchObject(["AMBIGUOUS_CREDENTIALS", expect.any(String)]);
   });
 
   test("that cannot be checked is not called wrong", async () => {
