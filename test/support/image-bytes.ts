@@ -113,11 +113,99 @@ export function box(type: string, ...content: Buffer[]): Buffer {
 
 /** An AVIF without pixels. @param bits third byte of av1C: 0x0c is 8 bits and half the colours, 0x40 more bits */
 export function avifHeader(width: number, height: number, bits = 0x0c): Buffer {
-  const size = Buffer.alloc(12);
-  size.writeUInt32BE(width, 4);
-  size.writeUInt32BE(height, 8);
-  const properties = box("ipco", box("ispe", size), box("av1C", Buffer.from([0x81, 0, bits, 0])));
-  return Buffer.concat([fileType("avif", "mif1"), box("meta", Buffer.alloc(4), box("iprp", properties))]);
+  const properties = [sizeProperty(width, height), box("av1C", Buffer.from([0x81, 0, bits, 0]))];
+  return Buffer.concat([fileType("avif", "mif1"), imageList({ properties, items: [] })]);
+}
+
+const sizeProperty = (width: number, height: number): Buffer => box("ispe", uints(4, 0, width, height));
+
+/** An image among those of an AVIF. */
+interface AvifItem {
+  type: string;
+  /** Of its data in the file. */
+  offset: number;
+  bytes: number;
+  /** By their place in the list of all, counted from 1. */
+  properties: number[];
+}
+
+/** The box that tells of the images in an AVIF; the first is shown. */
+function imageList({
+  properties,
+  items,
+  tiles = [],
+}: {
+  properties: Buffer[];
+  items: AvifItem[];
+  tiles?: number[];
+}): Buffer {
+  const ids = items.map((item, index) => ({ ...item, id: index + 1 }));
+  const info = ids.map(({ id, type }) =>
+    box("infe", uints(4, 0x02000000), uints(2, id, 0), Buffer.from(`${type}\0`)),
+  );
+  const places = ids.map(({ id, offset, bytes: length }) =>
+    Buffer.concat([uints(2, id, 0, 1), uints(4, offset, length)]),
+  );
+  const uses = ids.map(({ id, properties: own }) =>
+    Buffer.concat([uints(2, id), uints(1, own.length, ...own)]),
+  );
+  const references =
+    tiles.length === 0 ? [] : [box("iref", uints(4, 0), box("dimg", uints(2, 1, tiles.length, ...tiles)))];
+  return box(
+    "meta",
+    uints(4, 0),
+    box("hdlr", uints(4, 0, 0), Buffer.from("pict"), Buffer.alloc(13)),
+    box("pitm", uints(4, 0), uints(2, 1)),
+    box("iloc", uints(4, 0), uints(1, 0x44, 0), uints(2, items.length), ...places),
+    box("iinf", uints(4, 0), uints(2, items.length), ...info),
+    ...references,
+    box("iprp", box("ipco", ...properties), box("ipma", uints(4, 0, items.length), ...uses)),
+  );
+}
+
+/** An AVIF that shows a tile so many times beside itself. @param avif of libheif; its image is the tile */
+export function avifGrid(
+  avif: Buffer,
+  { width, height }: { width: number; height: number },
+  columns: number,
+): Buffer {
+  const content = (type: string): Buffer => {
+    const at = avif.indexOf(type, 0, "latin1");
+    return avif.subarray(at + 4, at - 4 + avif.readUInt32BE(at - 4));
+  };
+  const grid = Buffer.concat([uints(1, 0, 0, 0, columns - 1), uints(2, columns * width, height)]);
+  const data = content("mdat");
+  const properties = [
+    box("av1C", content("av1C")),
+    box("pixi", content("pixi")),
+    sizeProperty(width, height),
+    sizeProperty(columns * width, height),
+  ];
+  const tiles = Array.from({ length: columns }, (_, index) => index + 2);
+  const list = (start: number): Buffer =>
+    imageList({
+      properties,
+      items: [
+        { type: "grid", offset: start, bytes: grid.length, properties: [4, 2] },
+        ...tiles.map(() => ({
+          type: "av01",
+          offset: start + grid.length,
+          bytes: data.length,
+          properties: [1, 2, 3],
+        })),
+      ],
+      tiles,
+    });
+  const start = fileType("avif", "mif1", "miaf");
+  const dataStart = start.length + list(0).length + 8;
+  return Buffer.concat([start, list(dataStart), box("mdat", grid, data)]);
+}
+
+/** Numbers of so many bytes each. */
+function uints(size: number, ...numbers: number[]): Buffer {
+  const buffer = Buffer.alloc(size * numbers.length);
+  for (const [index, number] of numbers.entries()) buffer.writeUIntBE(number, index * size, size);
+  return buffer;
 }
 
 /** The first box of a file that names what it is. */

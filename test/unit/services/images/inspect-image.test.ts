@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
 import { beforeAll, describe, expect, it } from "@jest/globals";
-import type { Sharp } from "sharp";
+import sharp, { type Sharp } from "sharp";
 
 import { SOURCE_FORMATS, type SourceFormat } from "../../../../services/images/image-processor.ts";
 import { inspectImage, type InspectedImage } from "../../../../services/images/inspection/inspect-image.ts";
 import {
+  avifGrid,
   avifHeader,
   box,
   fileType,
@@ -22,6 +23,8 @@ import {
 import { quarters } from "../../../support/images.ts";
 import { temporaryDir } from "../../../support/test-run.ts";
 
+/** The size of what the files of the tests show. */
+const PICTURE = { width: 320, height: 240 };
 const MEMORY_MAX = 300_000_000;
 const UNSUPPORTED = { type: "UNSUPPORTED_IMAGE_TYPE", code: 415 };
 const DAMAGED = { type: "IMAGE_UNREADABLE", code: 422 };
@@ -146,6 +149,24 @@ describe("the inspection of an image", () => {
     ]) {
       await expect(inspect(bytes)).rejects.toMatchObject(DAMAGED);
     }
+  });
+
+  it("refuses an AVIF whose pixels are fewer than it says, and not one that shows them several times", async () => {
+    const size = files.avif.indexOf("ispe") + 8;
+    for (const [at, pixels] of [
+      [size, 321],
+      [size + 4, 241],
+    ] as const) {
+      const wrong = Buffer.from(files.avif);
+      wrong.writeUInt32BE(pixels, at);
+      await expect(inspect(wrong)).rejects.toMatchObject(DAMAGED);
+    }
+    const grid = avifGrid(files.avif, PICTURE, 3);
+    expect(await inspect(grid)).toMatchObject({ format: "avif" });
+    // What is accepted here can be decoded.
+    expect(await sharp(grid).metadata()).toMatchObject({ width: 960, height: 240 });
+    const { info } = await sharp(grid).raw().toBuffer({ resolveWithObject: true });
+    expect(info).toMatchObject({ width: 960, height: 240 });
   });
 
   // A GIF and the end of a WebP are left to the decoder.

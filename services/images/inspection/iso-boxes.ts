@@ -1,0 +1,67 @@
+import type { FileBytes } from "./file-bytes.ts";
+import { damaged } from "./image-refusals.ts";
+
+/* ISO/IEC 14496-12: a file is a list of boxes, each with its size and type, which may hold boxes themselves. */
+
+const MAX_BOXES = 2000;
+
+export interface Box {
+  type: string;
+  /** Of its content. */
+  start: number;
+  end: number;
+}
+
+/** The boxes between two offsets. @throws IMAGE_UNREADABLE for one that ends behind them */
+export async function* boxes(file: FileBytes, start: number, end: number): AsyncGenerator<Box> {
+  let offset = start;
+  for (let count = 0; offset < end; count += 1) {
+    const head = await file.at(offset, 8);
+    const type = head.toString("latin1", 4, 8);
+    const size = head.readUInt32BE(0);
+    // 0: up to the end; 1: the size has 64 bits and follows.
+    const hasLongSize = size === 1;
+    const length = hasLongSize
+      ? Number((await file.at(offset + 8, 8)).readBigUInt64BE())
+      : size || end - offset;
+    const headBytes = hasLongSize ? 16 : 8;
+    if (length < headBytes || offset + length > end || count === MAX_BOXES) throw damaged();
+    yield { type, start: offset + headBytes, end: offset + length };
+    offset += length;
+  }
+}
+
+/** The first box of a type. @throws IMAGE_UNREADABLE when there is none */
+export async function findBox(among: AsyncGenerator<Box>, type: string): Promise<Box> {
+  for await (const box of among) if (box.type === type) return box;
+  throw damaged();
+}
+
+/** Reads one number after another from the content of a box that begins with its version and flags. */
+export class BoxFields {
+  readonly version: number;
+  readonly flags: number;
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  private constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.version = this.take(1);
+    this.flags = this.take(3);
+  }
+
+  /** @throws IMAGE_UNREADABLE for a box that is longer than any of its kind needs to be */
+  static async of(file: FileBytes, { start, end }: Box): Promise<BoxFields> {
+    // A copy, as what is in the window is valid until the next read.
+    return new BoxFields(Buffer.from(await file.at(start, end - start)));
+  }
+
+  /** An unsigned number of so many bytes, 0 to 8. @throws IMAGE_UNREADABLE behind the end of the box */
+  take(bytes: number): number {
+    const at = this.#at;
+    this.#at += bytes;
+    if (this.#at > this.#bytes.length) throw damaged();
+    if (bytes === 0) return 0;
+    return bytes === 8 ? Number(this.#bytes.readBigUInt64BE(at)) : this.#bytes.readUIntBE(at, bytes);
+  }
+}
