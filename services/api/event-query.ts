@@ -14,8 +14,8 @@ const MAX_WAIT_SECONDS = 30;
 
 const feedRules = {
   ...filterRules,
-  limit,
-  wait: { type: "number", integer: true, min: 0, max: MAX_WAIT_SECONDS, default: 0 },
+  limit: { ...limit, convert: true },
+  wait: { type: "number", integer: true, min: 0, max: MAX_WAIT_SECONDS, convert: true, default: 0 },
 } as const;
 
 type Position = { after?: number };
@@ -49,24 +49,23 @@ export function readStreamQuery(url: string, headers: IncomingHttpHeaders): Stre
   const query = read(url, checkStream) as StreamQuery;
   const { "last-event-id": lastEventId = "" } = headers;
   if (lastEventId === "") return query;
-  const after = toNumber(lastEventId);
+  const after = toPosition(lastEventId);
   if (Number.isSafeInteger(after)) return { ...query, after: Number(after) };
   throw invalidField("Last-Event-ID", "number", "The header must be the id of an event of this stream.");
 }
 
 function read(url: string, check: Check): object {
-  const { types, ...others } = readQuery(url);
-  const values: Record<string, unknown> = Object.fromEntries(
-    Object.entries(others).map(([name, value]) => [name, toNumber(value)]),
-  );
+  const values = readQuery(url);
+  const { types, after } = values;
   if (types !== undefined) values["types"] = (types as string).split(",");
+  if (after !== undefined) values["after"] = toPosition(after);
   const report = check(values);
   if (report === true) return values;
   throw appError("VALIDATION_FAILED", { errors: report.map(aboutParameter) });
 }
 
-/** Only digits, so that " " is no 0 and "0x10" no 16. A sequence may have its leading zeros. */
-function toNumber(value: unknown): unknown {
+/** Only digits, so that " " is no 0 and "0x10" no 16. A sequence may have its leading zeros, as no other number. */
+function toPosition(value: unknown): unknown {
   return typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : value;
 }
 

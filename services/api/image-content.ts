@@ -6,6 +6,7 @@ import { call } from "../../lib/contracts.ts";
 import { largestPreset, type ImagePreset } from "../../lib/image-settings.ts";
 import { MEDIA_FORMATS, mediaType, type MediaFormat } from "../../lib/media-path.ts";
 import { callingOptions } from "./gateway-request.ts";
+import { acceptOf } from "./representation.ts";
 import { readQuery, refuseAll } from "./request-parameters.ts";
 import type { Answer } from "./rest-handler.ts";
 
@@ -38,12 +39,12 @@ export function imageContent(broker: ServiceBroker, presets: readonly ImagePrese
  * only says `image/*` or nothing gets what every client can show.
  */
 export function preferredFormat(
-  { headers }: Pick<IncomingMessage, "headers">,
+  request: Pick<IncomingMessage, "headers">,
   available: readonly MediaFormat[],
 ): MediaFormat | undefined {
   // Of types that are liked as well, the negotiator takes the one that the client names first, and of those that match
   // the same range, the first of its argument.
-  const accept = headers.accept
+  const accept = acceptOf(request)
     ?.split(",")
     .toSorted((a, b) => rankOf(a) - rankOf(b))
     .join(",");

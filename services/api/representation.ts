@@ -33,10 +33,16 @@ export function negotiateProblem(request: IncomingMessage): Format {
 }
 
 function preferredFormat(request: IncomingMessage): Format | undefined {
-  const { accept } = request.headers;
+  const accept = acceptOf(request);
   if (accept === undefined || accept === "*/*" || accept === "application/json") return "json";
   const type = new Negotiator(request).mediaType(Object.keys(MEDIA_TYPES));
   return type === undefined ? undefined : MEDIA_TYPES[type];
+}
+
+/** What a client accepts; undefined when it does not say. Elements of a list may be empty (RFC 9110, 5.6.1). */
+export function acceptOf({ headers }: Pick<IncomingMessage, "headers">): string | undefined {
+  const { accept } = headers;
+  return accept === undefined || /^[\s,]*$/.test(accept) ? undefined : accept;
 }
 
 // The XML 1.0 character range leaves these out; JSON may hold them.

@@ -32,6 +32,43 @@ describe("null", () => {
   });
 });
 
+describe("a number that may come as text", () => {
+  const rules = {
+    size: { type: "number", integer: true, min: -5, max: 9_007_199_254_740_991, convert: true },
+  } as const;
+
+  test.each(["0", "7", "-5", "9007199254740991"])("is taken as usually written: %j", (text) => {
+    expect(check(rules, { size: text })).toEqual({ params: { size: Number(text) }, errors: [] });
+  });
+
+  test("is taken as a number, too", () => {
+    expect(check(rules, { size: 7 })).toEqual({ params: { size: 7 }, errors: [] });
+  });
+
+  test.each([
+    "",
+    " ",
+    "005",
+    "-0",
+    "+5",
+    "5 ",
+    "0x10",
+    "1e1",
+    "1.5",
+    "9007199254740993",
+    "٥",
+    null,
+    true,
+    ["5"],
+  ])("is refused when it is %j", (value) => {
+    expect(check(rules, { size: value }).errors).toMatchObject([{ field: "size" }]);
+  });
+
+  test("is refused as text where numbers come as such", () => {
+    expect(check(RULES, { id, count: "20" }).errors).toMatchObject([{ field: "count", rule: "number" }]);
+  });
+});
+
 describe("the report", () => {
   test("names each field, the rule it broke and why, and nothing else", () => {
     expect(check(RULES, { id: "x", text: "", kind: "c" }).errors).toEqual([

@@ -12,6 +12,7 @@ describe("the format of an image", () => {
     ["image/webp,image/avif,image/jxl,image/heic,video/*;q=0.8,image/png,*/*;q=0.5", "avif"],
     ["image/webp,*/*", "webp"],
     ["image/webp", "webp"],
+    [",,image/webp,", "webp"],
     ["IMAGE/AVIF", "avif"],
     ["image/jpeg", "jpeg"],
     ["image/png, image/jpeg;q=0.1", "jpeg"],
@@ -19,7 +20,7 @@ describe("the format of an image", () => {
     expect(formatFor(accept)).toBe(format);
   });
 
-  test.each([undefined, "*/*", "image/*", "text/html,application/xhtml+xml,*/*;q=0.8"])(
+  test.each([undefined, "", ",, ,", "*/*", ",*/*,", "image/*", "text/html,application/xhtml+xml,*/*;q=0.8"])(
     "for a client that names none (%s) is the one that all can show",
     (accept) => {
       expect(formatFor(accept)).toBe("jpeg");
@@ -36,7 +37,7 @@ describe("the format of an image", () => {
     expect(formatFor(accept)).toBe(format);
   });
 
-  test.each(["image/png", "text/html", "image/avif;q=0", "image/*;q=0", ""])(
+  test.each(["image/png", "text/html", "image/avif;q=0", "image/*;q=0"])(
     "is none for a client that takes none: %j",
     (accept) => {
       expect(formatFor(accept, ["avif"])).toBeUndefined();

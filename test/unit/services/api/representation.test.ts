@@ -10,6 +10,9 @@ const requestWith = (accept: string | undefined) => ({ headers: { accept } }) as
 describe("the format", () => {
   test.each<[string | undefined, Format]>([
     [undefined, "json"],
+    ["", "json"],
+    [",, ,", "json"],
+    [",application/xml,,", "xml"],
     ["*/*", "json"],
     ["application/json", "json"],
     ["APPLICATION/JSON", "json"],
@@ -39,7 +42,6 @@ describe("the format", () => {
     "*/*;q=0",
     "application/json;version=2",
     "json",
-    "",
   ])("for Accept %j is none, and JSON for an error", (accept) => {
     expect(() => negotiate(requestWith(accept))).toThrow(expect.objectContaining({ type: "NOT_ACCEPTABLE" }));
     expect(negotiateProblem(requestWith(accept))).toBe("json");
