@@ -15,8 +15,12 @@ export type Listener = (request: IncomingMessage, response: ListedHeadersRespons
 export function createHttpServer(handler: Listener): Server {
   const listener: Listener = (request, response) => {
     const lacksHost = request.httpVersion === "1.1" && request.headers.host === undefined;
-    if (lacksHost) refuse(request.socket, "MALFORMED_REQUEST");
-    else handler(request, response);
+    if (lacksHost) {
+      refuse(request.socket, "MALFORMED_REQUEST");
+      return;
+    }
+    request.url = originForm(request.url ?? "/");
+    handler(request, response);
   };
   const server = createServer(
     {
@@ -44,6 +48,14 @@ export function createHttpServer(handler: Listener): Server {
     listener(request, response);
   });
   return server;
+}
+
+/** The target of a request without scheme and host, which a client that takes us for a proxy sends (RFC 9112, 3.2.2). */
+function originForm(target: string): string {
+  if (target.startsWith("/")) return target;
+  const pathAndQuery = /^https?:\/\/[^/?#]+(.*)$/i.exec(target)?.[1];
+  if (pathAndQuery === undefined) return target;
+  return pathAndQuery.startsWith("/") ? pathAndQuery : `/${pathAndQuery}`;
 }
 
 /**

@@ -7,6 +7,7 @@ import type { EventPage, ListEvents } from "../events/events.contract.ts";
 import type { EventHub } from "./event-hub.ts";
 import { readStreamQuery } from "./event-query.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
+import { acceptOf } from "./representation.ts";
 import { SseStream } from "./sse-stream.ts";
 
 /** Reads a page of the log in the name of a request. */
@@ -69,7 +70,8 @@ export class EventStreams {
    * @throws NOT_ACCEPTABLE, VALIDATION_FAILED, EVENTS_EXPIRED, OVERLOADED, SERVICE_UNAVAILABLE
    */
   async open(request: GatewayRequest, response: ServerResponse): Promise<void> {
-    if (new Negotiator(request).mediaType([EVENT_STREAM]) === undefined) throw appError("NOT_ACCEPTABLE");
+    const negotiator = new Negotiator({ headers: { accept: acceptOf(request) } });
+    if (negotiator.mediaType([EVENT_STREAM]) === undefined) throw appError("NOT_ACCEPTABLE");
     const { after, ...filter } = readStreamQuery(request.url, request.headers);
     const position = await this.#startAt(after, request);
     if (this.#isClosed) throw appError("SERVICE_UNAVAILABLE");

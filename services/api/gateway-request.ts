@@ -18,6 +18,9 @@ export interface GatewayRequest extends IncomingMessage {
 /** Answers a request; never rejects. */
 export type RequestHandler = (request: GatewayRequest, response: ServerResponse) => Promise<void>;
 
+/** Does its part for a request, then calls `next`. */
+export type Middleware = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
+
 /** For the calls that a request leads to: in the name of who has sent it. */
 export function callingOptions({ id, principal }: GatewayRequest): CallingOptions & { meta: PrincipalMeta } {
   return { requestID: id, caller: "api", meta: { principal } };

@@ -7,7 +7,7 @@ import { mediaType, parseMediaPath, type MediaFile } from "../../lib/media-path.
 import { createUrlSigner, type UrlSigner } from "../../lib/signed-url.ts";
 import type { ObjectInfo } from "../../lib/storage/storage.ts";
 import { rangeOf } from "./byte-range.ts";
-import { isKnownTo } from "./entity-tag.ts";
+import { knownTag } from "./entity-tag.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { MediaFiles, type MediaFilesParts } from "./media-files.ts";
@@ -94,7 +94,7 @@ export class Media {
     const whole = isPlain ? await this.#files.read(file, admit) : undefined;
     const info = whole?.info ?? (await this.#files.head(file, admit));
     const tag = tagOf(info);
-    if (isKnownTo(headers["if-none-match"], tag)) {
+    if (knownTag(headers["if-none-match"], tag) !== undefined) {
       setHeaders(response, wanted, tag);
       sendEmpty(response, 304);
       return;

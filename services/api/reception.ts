@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import compression from "compression";
 import cors from "cors";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Listener } from "../../lib/http-server.ts";
 import { accessLog, type AccessLogParts } from "./access-log.ts";
-import type { GatewayRequest } from "./gateway-request.ts";
+import { compressor } from "./compress.ts";
+import type { GatewayRequest, Middleware } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { MEDIA_PREFIX } from "./media.ts";
 import { readRequestId } from "./request-parameters.ts";
@@ -28,7 +28,7 @@ export function reception(
 ): Listener {
   const logWhenDone = accessLog({ log, metrics });
   const forBrowsers = ifAsked("origin", corsOf(corsOrigins));
-  const compressText = ifAsked("accept-encoding", compression() as Middleware);
+  const compressText = ifAsked("accept-encoding", compressor());
   // Images are compressed already.
   const compress: Middleware = (request, response, next) =>
     request.url?.startsWith(MEDIA_PREFIX) ? next() : compressText(request, response, next);
@@ -47,8 +47,6 @@ export function reception(
     forBrowsers(request, response, () => compress(request, response, () => serve(request, response)));
   };
 }
-
-type Middleware = (request: IncomingMessage, response: ServerResponse, next: () => void) => void;
 
 /** Spares requests without the header the cost of a middleware that has nothing to do for them. */
 function ifAsked(header: "origin" | "accept-encoding", middleware: Middleware): Middleware {

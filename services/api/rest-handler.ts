@@ -6,7 +6,7 @@ import { appError } from "../../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../../broker/idempotency-key.middleware.ts";
 import { JSON_TEXT_HEADER, JsonText } from "../../broker/json-text.ts";
 import { fingerprint } from "../../lib/canonical-json.ts";
-import { entityTag, expectedVersionsOf, isKnownTo } from "./entity-tag.ts";
+import { entityTag, expectedVersionsOf, knownTag } from "./entity-tag.ts";
 import { callingOptions, type GatewayRequest, type RequestHandler } from "./gateway-request.ts";
 import type { Guard } from "./guard.ts";
 import type { ImageUploads } from "./image-uploads.ts";
@@ -173,8 +173,9 @@ function sendResult({ route, format, request, response, result, meta }: Success)
   if (representation.kind === "resource") {
     const { version } = result as { version: number };
     const tag = entityTag(representation.isTaggedByContent ? fingerprint(result) : version, format);
-    response.setHeader("ETag", tag);
-    if (route.method === "GET" && isKnownTo(request.headers["if-none-match"], tag)) {
+    const known = route.method === "GET" ? knownTag(request.headers["if-none-match"], tag) : undefined;
+    response.setHeader("ETag", known ?? tag);
+    if (known !== undefined) {
       sendEmpty(response, 304);
       return;
     }

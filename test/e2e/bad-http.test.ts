@@ -110,6 +110,25 @@ test.each(["TRACE", "PROPFIND", "PURGE"])("the method %s is not allowed", async 
   expect(response.headers["allow"]).toBe("POST, GET, HEAD, OPTIONS");
 });
 
+test.each([
+  [
+    "a path",
+    "http://rollcall/api/v1/users/1",
+    { status: 400, code: "VALIDATION_FAILED", instance: `${USERS}/1` },
+  ],
+  [
+    "a path of another host",
+    "HTTPS://other.example:8443/api/v1/users/1",
+    { status: 400, instance: `${USERS}/1` },
+  ],
+  ["no path", "http://rollcall", { status: 404, instance: "/" }],
+  ["a query and no path", "http://rollcall?limit=1", { status: 404, instance: "/" }],
+])("a whole URL with %s is answered like what is behind its host", async (_, url, problem) => {
+  const response = await sendRaw(node.url, [`GET ${url} HTTP/1.1\r\n${authorized}\r\n`]);
+
+  expect(problemOf(response)).toMatchObject(problem);
+});
+
 test("an expectation that is unknown does not keep a request from being answered", async () => {
   const response = await sendRaw(node.url, [
     `GET ${USERS}/1 HTTP/1.1\r\n${authorized}Expect: the-unexpected\r\n\r\n`,

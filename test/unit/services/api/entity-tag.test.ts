@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 
-import { entityTag, expectedVersionsOf, isKnownTo } from "../../../../services/api/entity-tag.ts";
+import { codedTag, entityTag, expectedVersionsOf, knownTag } from "../../../../services/api/entity-tag.ts";
 
 describe("an entity tag", () => {
   test("differs by version and by format", () => {
@@ -11,7 +11,12 @@ describe("an entity tag", () => {
 
   test.each(["json", "xml"] as const)("in %s names the version that it was made from", (format) => {
     for (const version of [1, 9, 10, 999_999_999]) {
-      expect(expectedVersionsOf(entityTag(version, format))).toEqual([version]);
+      const tag = entityTag(version, format);
+      expect(expectedVersionsOf(tag)).toEqual([version]);
+      for (const coding of ["br", "deflate", "gzip"]) {
+        expect(codedTag(tag, coding)).not.toBe(tag);
+        expect(expectedVersionsOf(codedTag(tag, coding))).toEqual([version]);
+      }
     }
   });
 });
@@ -35,7 +40,10 @@ describe("If-Match", () => {
     ['"-1"', []],
     ['"1.0"', []],
     ['"1-json"', []],
-    ['"1-xml-gzip"', []],
+    ['"1-gzip", "2-xml-br"', [1, 2]],
+    ['"1-gzip-xml"', []],
+    ['"1-gzip-gzip"', []],
+    ['"1-zip"', []],
     ['"9999999999"', []],
     ['"1', []],
     ['"abc"', []],
@@ -48,14 +56,22 @@ describe("If-Match", () => {
 });
 
 describe("If-None-Match", () => {
-  test.each(['"3"', 'W/"3"', '"1", "3"', '"1",W/"3"', "*", " * "])("%j knows version 3", (header) => {
-    expect(isKnownTo(header, '"3"')).toBe(true);
+  test.each([
+    ['"3"', '"3"'],
+    ['W/"3"', '"3"'],
+    ['"1", "3"', '"3"'],
+    ['"1",W/"3"', '"3"'],
+    ['"2-gzip", "3-gzip"', '"3-gzip"'],
+    ["*", '"3"'],
+    [" * ", '"3"'],
+  ])("%j knows version 3 as %s", (header, known) => {
+    expect(knownTag(header, '"3"')).toBe(known);
   });
 
-  test.each([undefined, "", '"2"', '"33"', "3", '"3-xml"', 'w/"3"', '"*"'])(
+  test.each([undefined, "", '"2"', '"33"', "3", '"3-xml"', '"3-xml-gzip"', 'w/"3"', '"*"'])(
     "%j does not know version 3",
     (header) => {
-      expect(isKnownTo(header, '"3"')).toBe(false);
+      expect(knownTag(header, '"3"')).toBeUndefined();
     },
   );
 });
