@@ -14,7 +14,7 @@ export function compressor(): Middleware {
 
 /** Bytes that are compressed have another strong tag than those that are not (RFC 9110, 8.8.3.3). */
 function tagByCoding(response: ServerResponse): void {
-  const writeHead = response.writeHead as (...given: unknown[]) => ServerResponse;
+  const writeHead = response.writeHead.bind(response) as (...given: unknown[]) => ServerResponse;
   // Wrapped before the compression does it: so it has said by then whether it compresses.
   response.writeHead = (...given: unknown[]) => {
     const tag = response.getHeader("ETag");
@@ -22,6 +22,6 @@ function tagByCoding(response: ServerResponse): void {
     if (typeof tag === "string" && typeof coding === "string") {
       response.setHeader("ETag", codedTag(tag, coding));
     }
-    return writeHead.apply(response, given);
+    return writeHead(...given);
   };
 }

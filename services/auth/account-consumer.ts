@@ -11,12 +11,12 @@ export function accountConsumer(node: Node, accounts: Accounts): Partial<Service
   return durableConsumer(node, {
     name: "auth-accounts",
     events: ["user-updated_v1", "user-suspended_v1", "user-deleted_v1", "user-erased_v1"],
-    handler: async ({ event: { type, subject, time, changedfields }, transaction }) => {
+    handler: async ({ event: { type, subject, data, changedfields }, transaction }) => {
       // An access token says which role its user has; nothing else of an update is about sessions.
       if (type === "user-updated_v1" && !changedfields.split(",").includes("role")) return;
       if (type === "user-erased_v1") await accounts.erase(subject, transaction);
       // By now the user may be unsuspended or restored, and have logged in again.
-      else await accounts.logOutAsOf(subject, time, transaction);
+      else await accounts.logOutBefore(subject, data.version, transaction);
     },
   });
 }

@@ -22,9 +22,9 @@ export class Accounts {
     return this.#sessions.endAll(userId, undefined, transaction);
   }
 
-  /** The same as it should have been done at a time in the past, in ISO 8601: who has logged in since then stays so. */
-  async logOutAsOf(userId: string, time: string, transaction: DatabaseTransaction): Promise<void> {
-    await this.#sessions.endOlder(userId, time, transaction);
+  /** The same as it should have been done when the user got this version: who has logged in since then stays so. */
+  async logOutBefore(userId: string, version: number, transaction: DatabaseTransaction): Promise<void> {
+    await this.#sessions.endOlder(userId, version, transaction);
   }
 
   /**

@@ -41,8 +41,8 @@ const START = {
     WITH account AS (
       SELECT user_id FROM auth.credentials WHERE user_id = $2 AND generation = $3 FOR SHARE
     ), session AS (
-      INSERT INTO auth.sessions (id, user_id, created_at, last_used_at, expires_at)
-      SELECT $1, user_id, now(), now(), now() + ${LIFE} FROM account
+      INSERT INTO auth.sessions (id, user_id, user_version, created_at, last_used_at, expires_at)
+      SELECT $1, user_id, $5, now(), now(), now() + ${LIFE} FROM account
       RETURNING id, expires_at
     )
     INSERT INTO auth.refresh_tokens (hash, session_id, expires_at) SELECT $4, id, expires_at FROM session
@@ -101,7 +101,7 @@ const END_ALL = {
 const END_OLDER = {
   name: "auth.end-older-sessions",
   text: `UPDATE auth.sessions SET ended_at = clock_timestamp()
-    WHERE user_id = $1 AND ended_at IS NULL AND created_at <= $2`,
+    WHERE user_id = $1 AND ended_at IS NULL AND coalesce(user_version < $2, true)`,
 };
 const LIST = {
   name: "auth.list-sessions",
@@ -142,11 +142,13 @@ export class SessionsRepository {
   async start(session: {
     id: string;
     userId: string;
+    userVersion: number;
     generation: number;
     tokenHash: Buffer;
   }): Promise<boolean> {
-    const { id, userId, generation, tokenHash } = session;
-    return (await this.#database.query(START, [id, userId, generation, tokenHash])).length > 0;
+    const { id, userId, userVersion, generation, tokenHash } = session;
+    const values = [id, userId, generation, tokenHash, userVersion];
+    return (await this.#database.query(START, values)).length > 0;
   }
 
   /** Ends the oldest sessions of a user who has too many; returns their ids. */
@@ -197,9 +199,9 @@ export class SessionsRepository {
     return idsOf(await transaction.query(END_ALL, [userId, except]));
   }
 
-  /** Ends the sessions of a user that there were at a time, in ISO 8601. */
-  async endOlder(userId: string, time: string, transaction: DatabaseTransaction): Promise<void> {
-    await transaction.query(END_OLDER, [userId, time]);
+  /** Ends the sessions of a user that have begun before it had this version. */
+  async endOlder(userId: string, version: number, transaction: DatabaseTransaction): Promise<void> {
+    await transaction.query(END_OLDER, [userId, version]);
   }
 
   list(userId: string): Promise<Session[]> {

@@ -18,6 +18,7 @@ export type Refresh =
 interface SessionOwner {
   id: string;
   role: Role;
+  version: number;
 }
 
 /** Starts sessions and keeps them going. */
@@ -43,7 +44,13 @@ export class Sessions {
   ): Promise<{ tokens: TokenPair; endedIds: string[] } | undefined> {
     const id = newId();
     const refreshToken = newRefreshToken();
-    const session = { id, userId: user.id, generation, tokenHash: hashOf(refreshToken) };
+    const session = {
+      id,
+      userId: user.id,
+      userVersion: user.version,
+      generation,
+      tokenHash: hashOf(refreshToken),
+    };
     if (!(await this.#repository.start(session))) return undefined;
     const endedIds = await this.#repository.endSurplus(user.id);
     return { tokens: await this.issue(user, { sessionId: id, refreshToken }), endedIds };
@@ -51,7 +58,7 @@ export class Sessions {
 
   /** The tokens of a session. */
   async issue(
-    { id, role }: SessionOwner,
+    { id, role }: Pick<SessionOwner, "id" | "role">,
     { sessionId, refreshToken }: { sessionId: string; refreshToken: string },
   ): Promise<TokenPair> {
     const accessToken = await this.#keys.sign({ userId: id, role, sessionId });

@@ -18,7 +18,10 @@ type ChangeOutcome = {
 };
 
 export interface ChangingMethods {
-  /** Locks the user, applies `change` and records what it did. When nothing differs, nothing is written. */
+  /**
+   * Locks the user, applies `change` and records what it did. When nothing differs, nothing is written. What the user is
+   * logged in with ends, if that is what the change is about.
+   */
   changeUser(
     ctx: Context<{ id: string; expectedVersions?: number[] }>,
     change: Change,
@@ -46,9 +49,9 @@ export function AccountLifeMixin(): Pick<
         visibility: "published",
         params: contract.changeUserParams,
         idempotent: true,
-        async handler(ctx: Params<"users.suspend">) {
+        handler(ctx: Params<"users.suspend">) {
           const { id, expectedVersions } = ctx.params;
-          const user = await this.changeUser(ctx, (record) => {
+          return this.changeUser(ctx, (record) => {
             domain.requireLiveUser(record, id, expectedVersions);
             return {
               record,
@@ -56,8 +59,6 @@ export function AccountLifeMixin(): Pick<
               event: "user-suspended_v1",
             };
           });
-          await endSessions(ctx, user.id);
-          return user;
         },
       },
 
@@ -84,11 +85,10 @@ export function AccountLifeMixin(): Pick<
         idempotent: true,
         async handler(ctx: Params<"users.delete">) {
           const { id, expectedVersions } = ctx.params;
-          const { id: userId } = await this.changeUser(ctx, (record, { now }) => {
+          await this.changeUser(ctx, (record, { now }) => {
             domain.requireLiveUser(record, id, expectedVersions);
             return { record, changes: { deletedAt: now.toISOString() }, event: "user-deleted_v1" };
           });
-          await endSessions(ctx, userId);
           return null;
         },
       },
@@ -133,15 +133,11 @@ export function AccountLifeMixin(): Pick<
   };
 }
 
-/** Ends everything that a user is logged in with, as soon as can be. */
-export function endSessions(ctx: Context, userId: string): Promise<void> {
-  return followUp(ctx, "auth.endSessions", userId);
-}
-
 /** Short and tried once: whoever asked for the change waits for it, and it does not fail with it. */
 const FOLLOW_UP = { timeout: 1000, retries: 0 };
 
-async function followUp(
+/** Has auth do at once what it would otherwise do when it hears of the event. */
+export async function followUp(
   ctx: Context,
   action: "auth.endSessions" | "auth.eraseUser",
   userId: string,

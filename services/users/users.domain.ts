@@ -108,6 +108,11 @@ export function applyChanges(record: UserRecord, changes: RecordChanges, now: Da
   return { ...record, ...changes, version: record.version + 1, updatedAt: now.toISOString() };
 }
 
+/** Whether a user has to log in anew: its tokens say which role it has, and who is suspended or deleted has none. */
+export function endsSessions({ role, status, deletedAt = null }: RecordChanges): boolean {
+  return role !== undefined || status === "suspended" || deletedAt !== null;
+}
+
 /** The fields of the representation that a change sets: deleting and restoring a user show in its status. */
 export function changedFields(changes: RecordChanges): string[] {
   return Object.keys(changes).map((field) => (field === "deletedAt" ? "status" : field));

@@ -7,7 +7,7 @@ import { callAsNode, type ActionParams, type ActionResult } from "../../lib/cont
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
-import { AccountLifeMixin, endSessions, type Change, type ChangingMethods } from "./account-life.mixin.ts";
+import { AccountLifeMixin, followUp, type Change, type ChangingMethods } from "./account-life.mixin.ts";
 import { AccountRecordsMixin } from "./account-records.mixin.ts";
 import { ShownImagesMixin } from "./shown-images.mixin.ts";
 import * as contract from "./users.contract.ts";
@@ -144,15 +144,12 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         visibility: "published",
         params: contract.updateUserParams,
         idempotent: true,
-        async handler(ctx: Params<"users.update">) {
+        handler(ctx: Params<"users.update">) {
           const { id, expectedVersions, ...wanted } = ctx.params;
-          const user = await this.changeUser(ctx, (record) => {
+          return this.changeUser(ctx, (record) => {
             domain.requireLiveUser(record, id, expectedVersions);
             return { record, changes: domain.changesTo(record, wanted), event: "user-updated_v1" };
           });
-          // An access token says which role its user has.
-          if (wanted.role !== undefined) await endSessions(ctx, user.id);
-          return user;
         },
       },
     },
@@ -173,8 +170,10 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         });
       },
 
-      changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
-        return this.unitOfWork(ctx, async (work) => {
+      async changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
+        // Not when the request was done before: the user may have logged in since.
+        let hasEndedSessions = false;
+        const user = await this.unitOfWork(ctx, async (work) => {
           const current = await this.repository.lock(ctx.params.id, work.transaction);
           const { record, changes, event } = await change(current, work);
           const isChanged = Object.keys(changes).length > 0;
@@ -184,8 +183,11 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
             work.transaction.enlist(this.repository.update(next, work.transaction));
             work.record({ type: event, data: result, changedFields: domain.changedFields(changes) });
           }
+          hasEndedSessions = domain.endsSessions(changes);
           return { subject: record.id, result, current: domain.currentReading(result) };
         });
+        if (hasEndedSessions) await followUp(ctx, "auth.endSessions", user.id);
+        return user;
       },
     },
 

@@ -136,9 +136,25 @@ describe("a user that is deleted", () => {
 test("a user that is given another role is logged out, since its tokens say the old one", async () => {
   const { user, principal } = await loggedInUser();
   await call(auth.caller, "users.update", { id: user.id, nickname: "Ada" });
+  await call(auth.caller, "users.update", { id: user.id, nickname: "Countess", role: "user" });
   expect(await endedSessions()).not.toContain(principal.sessionId);
   await call(auth.caller, "users.update", { id: user.id, role: "admin" });
   expect(await endedSessions()).toContain(principal.sessionId);
+});
+
+test.each([
+  ["suspend", "unsuspend"],
+  ["delete", "restore"],
+] as const)("a %s that is sent again after its %s logs nobody out", async (step, undo) => {
+  const { user } = await loggedInUser();
+  const again = withKey(randomUUID());
+  await call(auth.caller, `users.${step}`, { id: user.id }, again);
+  await call(auth.caller, `users.${undo}`, { id: user.id });
+  const { sessionId } = principalOf(await logIn(auth.caller, user));
+
+  await call(auth.caller, `users.${step}`, { id: user.id }, again);
+  await untilAllPublished(nodes);
+  expect(await endedSessions()).not.toContain(sessionId);
 });
 
 test("a user that is erased leaves nothing that it could log in with", async () => {
@@ -178,6 +194,8 @@ describe("while auth is away", () => {
 
       await call(users, `users.${step}`, { id: user.id });
       const find = "SELECT ended_at FROM auth.sessions WHERE id = $1";
+      // As if the clock of the users node were behind.
+      await others.sql("UPDATE auth.sessions SET created_at = now() + interval '1 hour'");
       expect(await others.sql(find, [sessionId])).toEqual([{ ended_at: null }]);
 
       const second = await startAuth();
@@ -221,6 +239,8 @@ describe("while auth is away", () => {
 
     const second = await startAuth();
     const { sessionId } = principalOf(await logIn(users, user));
+    // As if the clock of the users node were ahead.
+    await others.sql("UPDATE auth.sessions SET created_at = now() - interval '1 hour'");
     const isHandled = async (): Promise<boolean> => {
       const handled = await others.sql("SELECT FROM events.inbox WHERE subject = $1", [user.id]);
       return handled.length > 0;
