@@ -66,7 +66,9 @@ export function toXml(root: string, value: object, namespace?: string): string {
     ...(namespace !== undefined && { "@xmlns": namespace }),
     ...(toElements(value) as object),
   };
-  return `<?xml version="1.0" encoding="UTF-8"?>${builder.build({ [root]: content })}`;
+  // A parser makes a line feed of a carriage return that is not escaped (XML 1.0, 2.11).
+  const xml = builder.build({ [root]: content }).replaceAll("\r", "&#13;");
+  return `<?xml version="1.0" encoding="UTF-8"?>${xml}`;
 }
 
 function toElements(value: unknown): unknown {

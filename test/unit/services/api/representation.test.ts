@@ -91,6 +91,7 @@ describe("XML", () => {
     ["\uffff\ufffe", "\ufffd\ufffd"],
     ["😀 zażółć", "😀 zażółć"],
     ["tab\tline\n", "tab\tline\n"],
+    ["\r\n", "&#13;\n"],
   ])("has the text %j as %j", (text, written) => {
     expect(toXml("a", { text, list: [text] })).toBe(
       `${DECLARATION}<a><text>${written}</text><list><item>${written}</item></list></a>`,
@@ -98,15 +99,22 @@ describe("XML", () => {
   });
 
   test("is well-formed whatever the texts are, and says the same", () => {
-    const entities: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+    const entities: Record<string, string> = {
+      lt: "<",
+      gt: ">",
+      amp: "&",
+      quot: '"',
+      apos: "'",
+      "#13": "\r",
+    };
     fc.assert(
       fc.property(fc.string({ unit: "binary", minLength: 1 }), (text) => {
         const xml = toXml("a", { text });
         const [, content = ""] = /^<\?xml [^?]*\?><a><text>([^<]*)<\/text><\/a>$/u.exec(xml) ?? [];
         expect(content).toMatch(
-          /^(?:[\t\n\r\u{20}-\u{25}\u{27}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]|&(?:lt|gt|amp|quot|apos);)+$/u,
+          /^(?:[\t\n\u{20}-\u{25}\u{27}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]|&(?:lt|gt|amp|quot|apos|#13);)+$/u,
         );
-        const read = content.replaceAll(/&(\w+);/g, (_, name: string) => entities[name] ?? "");
+        const read = content.replaceAll(/&(#?\w+);/g, (_, name: string) => entities[name] ?? "");
         expect(read).toBe(
           text.replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, "\ufffd"),
         );
