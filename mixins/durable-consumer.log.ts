@@ -5,7 +5,8 @@ import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts"
 
 interface LogSourceOptions {
   consumer: string;
-  types: readonly string[];
+  /** The types that it handles, each with the number up to which none is for the consumer. */
+  startAfter: ReadonlyMap<string, number>;
   database: Database;
   log: Logger;
 }
@@ -49,6 +50,7 @@ const LAG = {
  */
 export class LogSource implements EventSource {
   readonly #options: LogSourceOptions;
+  readonly #types: readonly string[];
   /** Notices that are not settled, in their order, with the timers of those that wait for another attempt. */
   readonly #outstanding = new Map<Notice, NodeJS.Timeout | undefined>();
   readonly #underWay = new Set<Promise<void>>();
@@ -58,7 +60,7 @@ export class LogSource implements EventSource {
   /** Read up to here; undefined before the first look. */
   #cursor: number | undefined;
   #savedPosition = 0;
-  /** What comes first after a start may be what the process before ended with. */
+  /** What is there at the start may be what the process before ended with. */
   #isFirstPage = true;
   /** The log has more than there was room for. */
   #hasMore = false;
@@ -66,6 +68,7 @@ export class LogSource implements EventSource {
 
   constructor(options: LogSourceOptions) {
     this.#options = options;
+    this.#types = [...options.startAfter.keys()];
   }
 
   start(handle: (notice: Notice) => Promise<Verdict>): void {
@@ -92,27 +95,42 @@ export class LogSource implements EventSource {
   }
 
   async lag(): Promise<number> {
-    const { database, consumer, types } = this.#options;
-    const [row] = await database.query<{ lag: number }>(LAG, [consumer, types]);
+    const { database, consumer } = this.#options;
+    const [row] = await database.query<{ lag: number }>(LAG, [consumer, this.#types]);
     return row?.lag ?? 0;
+  }
+
+  /** Where the consumer goes on; one that begins now leaves out all that there was before. */
+  async #begin(): Promise<number> {
+    const { database, consumer, startAfter } = this.#options;
+    const [row] = await database.query<{ position: number }>(POSITION, [consumer]);
+    const position = row?.position ?? 0;
+    const start = Math.min(...startAfter.values());
+    if (position >= start) {
+      this.#savedPosition = position;
+      return position;
+    }
+    // Written down before anything is given out, so that what ends this process is known to have come before.
+    await database.query(SAVE, [consumer, start]);
+    this.#savedPosition = start;
+    this.#isFirstPage = false;
+    return start;
   }
 
   /** Gives out what is new in the log, as far as there is room for it. */
   async #read(): Promise<void> {
-    const { database, consumer, types } = this.#options;
-    if (this.#cursor === undefined) {
-      const [row] = await database.query<{ position: number }>(POSITION, [consumer]);
-      this.#cursor = this.#savedPosition = row?.position ?? 0;
-    }
+    const { database, consumer } = this.#options;
+    this.#cursor ??= await this.#begin();
     const [relay] = await database.query<{ head: number }>(HEAD, []);
     const head = relay?.head ?? 0;
     while (this.#cursor < head && this.#hasRoom()) {
-      const values: unknown[] = [consumer, types, this.#cursor, head, PAGE];
+      const values: unknown[] = [consumer, this.#types, this.#cursor, head, PAGE];
       const rows = await database.query<Omit<Notice, "isRepeated">>(READ, values);
       this.#cursor = rows.length < PAGE ? head : (rows.at(-1)?.sequence ?? head);
       for (const row of rows) this.#giveOut({ ...row, isRepeated: this.#isFirstPage });
       this.#isFirstPage = false;
     }
+    this.#isFirstPage = false;
     this.#hasMore = this.#cursor < head;
     await this.#savePosition();
   }

@@ -169,10 +169,10 @@ class DurableConsumer {
   }
 
   async #createSource(): Promise<EventSource> {
-    const { name: consumer, events: types } = this.#options;
+    const { name: consumer } = this.#options;
     const { database, log, config } = this.#node;
     const startAfter = await this.#register();
-    if (!config.NATS_URL) return new LogSource({ consumer, types, database, log });
+    if (!config.NATS_URL) return new LogSource({ consumer, startAfter, database, log });
     const connection = () => natsConnectionOf(this.#service.broker);
     return new JetStreamSource({ consumer, startAfter, connection, log });
   }
