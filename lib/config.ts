@@ -99,7 +99,7 @@ const schema = z.object({
   DATABASE_POOL_MAX: wholeNumber(1, 500).prefault("10").describe("Connections to each database server."),
   DATABASE_ACQUIRE_TIMEOUT_MS: milliseconds(100, 60_000)
     .prefault("2000")
-    .describe("How long a request waits for a free database connection."),
+    .describe("How long a request waits for a free database connection, or for a new one to be made."),
   DATABASE_STATEMENT_TIMEOUT_MS: milliseconds(100, 60_000)
     .prefault("3000")
     .describe("PostgreSQL ends a statement after this time. Must be below REQUEST_TIMEOUT_MS."),

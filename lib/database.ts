@@ -17,8 +17,6 @@ export type DatabaseConfig = Pick<
   | "NODE_ID"
 > & { DATABASE_URL: string };
 
-const CONNECT_TIMEOUT_MS = 2000;
-
 interface Replica {
   sequelize: Sequelize;
   monitor: DependencyMonitor;
@@ -162,12 +160,13 @@ function createPool(url: string, config: DatabaseConfig): Sequelize {
 
 function connectionOptions({
   NODE_ID,
+  DATABASE_ACQUIRE_TIMEOUT_MS,
   DATABASE_STATEMENT_TIMEOUT_MS: statementMs,
 }: DatabaseConfig): ClientConfig {
   return {
     application_name: `rollcall ${NODE_ID}`,
     keepAlive: true,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: DATABASE_ACQUIRE_TIMEOUT_MS,
     statement_timeout: statementMs,
     // A frozen server does not keep its own timeout.
     query_timeout: statementMs + 250,
