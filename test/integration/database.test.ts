@@ -22,10 +22,8 @@ const POOL_MAX = 3;
 const WATCHING = 1;
 /** The one that looks, and the one that keeps a lock. */
 const CONNECTIONS_OF_TEST = 2;
-/** Long before it, a call gives up waiting for a connection; long after it, a caller gives up waiting for an answer. */
+/** Long after a call has given up waiting for a connection, long before its caller gives up waiting for an answer. */
 const STATEMENT_TIMEOUT_MS = 3_000;
-
-const PATIENT = { REQUEST_TIMEOUT_MS: "30000" };
 
 let nodes: TestNodes;
 let caller: ServiceBroker;
@@ -39,10 +37,9 @@ beforeAll(async () => {
     DATABASE_POOL_MAX: String(POOL_MAX),
     DATABASE_STATEMENT_TIMEOUT_MS: String(STATEMENT_TIMEOUT_MS),
     DATABASE_ACQUIRE_TIMEOUT_MS: "1000",
-    ...PATIENT,
   };
   await nodes.start(settings, log);
-  caller = (await nodes.start({ SERVICES: "none", ...PATIENT })).broker;
+  caller = (await nodes.start({ SERVICES: "none" })).broker;
 });
 
 afterAll(() => nodes.stop());

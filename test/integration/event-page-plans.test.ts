@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 
+import { loadConfig } from "../../lib/config.ts";
 import type { Statement } from "../../lib/database-connection.ts";
 import { Database } from "../../lib/database.ts";
 import { readEventPage } from "../../services/events/event-page.ts";
@@ -60,17 +61,11 @@ beforeAll(async () => {
   });
   await sql("ANALYZE events.log");
   await client.end();
-  database = new ExplainingDatabase(
-    {
-      DATABASE_URL: testDatabase.url,
-      DATABASE_REPLICA_URLS: [],
-      DATABASE_POOL_MAX: 1,
-      DATABASE_ACQUIRE_TIMEOUT_MS: 2_000,
-      DATABASE_STATEMENT_TIMEOUT_MS: 3_000,
-      NODE_ID: "plans",
-    },
-    silentLogger,
-  );
+  const config = {
+    ...loadConfig({ SERVICES: "none", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" }),
+    DATABASE_URL: testDatabase.url,
+  };
+  database = new ExplainingDatabase(config, silentLogger);
 });
 
 afterAll(async () => {

@@ -18,6 +18,7 @@ import { waitFor } from "../support/wait-for.ts";
 const ERROR = 50;
 
 const REQUEST_TIMEOUT_MS = 5_000;
+const TIMEOUTS = { REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), DATABASE_STATEMENT_TIMEOUT_MS: "4000" };
 /** How soon calls work again when NATS is back. */
 const RECOVERY_MS = 5_000;
 
@@ -30,7 +31,7 @@ beforeAll(async () => {
   const [, , { broker }] = await Promise.all([
     nodes.start({ SERVICES: "users" }),
     nodes.start({ SERVICES: "users" }),
-    nodes.start({ SERVICES: "none", REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS) }, log),
+    nodes.start({ SERVICES: "none", ...TIMEOUTS }, log),
   ]);
   caller = broker;
 });

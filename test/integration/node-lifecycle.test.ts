@@ -109,7 +109,13 @@ describe("a node that starts", () => {
 describe("a node whose PostgreSQL freezes", () => {
   test("fails its calls within the request timeout, writes nothing twice, and works when it is back", async () => {
     const { log, entries } = capturingLogger();
-    const settings = { SERVICES: "users", NATS_URL: "", DATABASE_STATEMENT_TIMEOUT_MS: "1500" };
+    const settings = {
+      SERVICES: "users",
+      NATS_URL: "",
+      REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS),
+      DATABASE_STATEMENT_TIMEOUT_MS: "1500",
+      DATABASE_ACQUIRE_TIMEOUT_MS: "2000",
+    };
     const { broker, ...node } = await nodes.start(settings, log);
     const [user, params] = [await call(broker, "users.create", newUser()), newUser()];
     postgres.freeze();
@@ -143,9 +149,7 @@ describe("a node whose PostgreSQL freezes", () => {
 describe("a node that stops", () => {
   test("finishes every request that its gateway has taken, then closes everything", async () => {
     const { log, entries } = capturingLogger();
-    // Time for the requests to be held until the gateway has closed, however slow the machine is.
-    const patient = { REQUEST_TIMEOUT_MS: "30000", DATABASE_STATEMENT_TIMEOUT_MS: "20000" };
-    const settings = { SERVICES: "all", NATS_URL: "", ...patient, ...ADMIN_SETTINGS };
+    const settings = { SERVICES: "all", NATS_URL: "", ...ADMIN_SETTINGS };
     const node = await nodes.start(settings, log);
     const url = `http://127.0.0.1:${portOf(node.broker)}`;
     const client = await adminClient(url);
@@ -186,7 +190,8 @@ describe("a node that stops", () => {
   });
 
   test("while its PostgreSQL is frozen waits no longer than a statement and a connection may take", async () => {
-    const settings = { SERVICES: "users", NATS_URL: "", DATABASE_STATEMENT_TIMEOUT_MS: "500" };
+    const timeouts = { DATABASE_STATEMENT_TIMEOUT_MS: "500", DATABASE_ACQUIRE_TIMEOUT_MS: "2000" };
+    const settings = { SERVICES: "users", NATS_URL: "", ...timeouts };
     const node = await nodes.start(settings);
     await call(node.broker, "users.list", {});
     postgres.freeze();

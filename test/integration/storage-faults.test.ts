@@ -41,6 +41,8 @@ describe("a storage on S3", () => {
   let proxy: S3Proxy;
   /** By way of the proxy. */
   let storage: Storage;
+  /** By way of the proxy, and with time. */
+  let patient: Storage;
   /** Without it, and with time. */
   let direct: Storage;
 
@@ -61,6 +63,7 @@ describe("a storage on S3", () => {
     s3 = await startS3();
     proxy = await startS3Proxy(s3.url);
     storage = storageAt(proxy.url, TIMEOUT_MS);
+    patient = storageAt(proxy.url, 20_000);
     direct = storageAt(s3.url, 20_000);
   });
 
@@ -69,8 +72,7 @@ describe("a storage on S3", () => {
   });
 
   afterAll(async () => {
-    storage.close();
-    direct.close();
+    for (const each of [storage, patient, direct]) each.close();
     await Promise.all([proxy.stop(), s3.stop()]);
   });
 
@@ -98,9 +100,9 @@ describe("a storage on S3", () => {
     await expectUnavailable(everyOperation(alone, "faults/one"));
     alone.close();
     proxy.fault = "busy";
-    await expect(storage.check()).rejects.toMatchObject(UNAVAILABLE);
+    await expect(patient.check()).rejects.toMatchObject(UNAVAILABLE);
     proxy.fault = "none";
-    await expect(storage.check()).resolves.toBeUndefined();
+    await expect(patient.check()).resolves.toBeUndefined();
   });
 
   test("gives up an upload of which the server takes no bytes", async () => {
@@ -117,23 +119,25 @@ describe("a storage on S3", () => {
     async (fault) => {
       await direct.put("faults/read", fileOf(randomBytes(3_000_000)));
       proxy.fault = fault;
-      const found = await storage.read("faults/read");
-      await expect(found && bytesOf(found.stream)).rejects.toMatchObject(UNAVAILABLE);
+      const reading = storage.read("faults/read").then((found) => found && bytesOf(found.stream));
+      await expect(reading).rejects.toMatchObject(UNAVAILABLE);
     },
   );
 
   test("waits for a reader that takes longer than the server may", async () => {
     const bytes = randomBytes(3_000_000);
     await direct.put("faults/slow", fileOf(bytes));
-    const found = await storage.read("faults/slow");
+    const slow = storageAt(proxy.url, 2 * TIMEOUT_MS);
+    const found = await slow.read("faults/slow");
     await once(found?.stream ?? process, "readable");
-    await sleep(2 * TIMEOUT_MS);
+    await sleep(3 * TIMEOUT_MS);
     expect(found && (await bytesOf(found.stream)).equals(bytes)).toBe(true);
+    slow.close();
   });
 
   test("keeps no connection for readers that have left", async () => {
     await direct.put("faults/left", fileOf(randomBytes(3_000_000)));
-    for (let index = 0; index < 20; index += 1) (await storage.read("faults/left"))?.stream.destroy();
+    for (let index = 0; index < 20; index += 1) (await patient.read("faults/left"))?.stream.destroy();
     const areClosed = waitFor(async () => (await proxy.connections()) <= 2, {
       description: "the connections to be closed",
     });

@@ -20,13 +20,6 @@ const BATCH_COMMITTED = "INSERT 0 1\0";
 /** How many calls of one action a node takes on at once. */
 const BULKHEAD = 200;
 
-/** Nothing times out but what a test wants to, however slow the machine is. */
-const PATIENT = {
-  REQUEST_TIMEOUT_MS: "30000",
-  DATABASE_STATEMENT_TIMEOUT_MS: "20000",
-  DATABASE_ACQUIRE_TIMEOUT_MS: "20000",
-};
-
 let nodes: TestNodes;
 let caller: ServiceBroker;
 /** In front of the database of node `users-a`. */
@@ -39,9 +32,9 @@ beforeAll(async () => {
   const { log, entries } = capturingLogger();
   logOfA = entries;
   const [, , { broker }] = await Promise.all([
-    nodes.start({ SERVICES: "users", NODE_ID: "users-a", DATABASE_URL: proxy.url, ...PATIENT }, log),
-    nodes.start({ SERVICES: "users", NODE_ID: "users-b", ...PATIENT }),
-    nodes.start({ SERVICES: "none", ...PATIENT }),
+    nodes.start({ SERVICES: "users", NODE_ID: "users-a", DATABASE_URL: proxy.url }, log),
+    nodes.start({ SERVICES: "users", NODE_ID: "users-b" }),
+    nodes.start({ SERVICES: "none" }),
   ]);
   caller = broker;
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 
+import { loadConfig } from "../../lib/config.ts";
 import type { Statement } from "../../lib/database-connection.ts";
 import { Database } from "../../lib/database.ts";
 import { UsersRepository } from "../../services/users/users.repository.ts";
@@ -43,17 +44,11 @@ let repository: UsersRepository;
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   await fill(testDatabase.url);
-  database = new ExplainingDatabase(
-    {
-      DATABASE_URL: testDatabase.url,
-      DATABASE_REPLICA_URLS: [],
-      DATABASE_POOL_MAX: 1,
-      DATABASE_ACQUIRE_TIMEOUT_MS: 2_000,
-      DATABASE_STATEMENT_TIMEOUT_MS: 3_000,
-      NODE_ID: "plans",
-    },
-    silentLogger,
-  );
+  const config = {
+    ...loadConfig({ SERVICES: "none", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" }),
+    DATABASE_URL: testDatabase.url,
+  };
+  database = new ExplainingDatabase(config, silentLogger);
   const { name, define, options } = userModel;
   repository = new UsersRepository(database, database.primary.define(name, define, options));
 });
