@@ -43,6 +43,14 @@ export interface OpenTransaction {
   rollback(): Promise<void>;
 }
 
+/** What takes long on a busy machine must not look like a loss. */
+const PATIENCE = {
+  REDIS_TIMEOUT_MS: "2000",
+  REQUEST_TIMEOUT_MS: "15000",
+  DATABASE_STATEMENT_TIMEOUT_MS: "10000",
+  DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
+};
+
 const BLOCKED = `SELECT count(*)::integer AS blocked FROM pg_stat_activity
   WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
@@ -66,11 +74,7 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     PORT: "0",
     // Shared, as nodes share the folder of images.
     DATA_DIR: temporaryDir("data"),
-    // What takes long on a busy machine must not look like a loss.
-    REDIS_TIMEOUT_MS: "2000",
-    REQUEST_TIMEOUT_MS: "15000",
-    DATABASE_STATEMENT_TIMEOUT_MS: "10000",
-    DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
+    ...PATIENCE,
     DRAIN_DELAY_MS: "0",
     RATE_LIMIT: "off",
   };
