@@ -103,10 +103,6 @@ const SET_GONE = {
   text: `INSERT INTO images.owners AS owner (user_id, gone_version) VALUES ($1, $2)
     ON CONFLICT (user_id) DO UPDATE SET gone_version = greatest(owner.gone_version, $2)`,
 };
-const DELETE_UPLOADS = {
-  name: "images.delete-uploads",
-  text: "DELETE FROM images.uploads WHERE user_id = $1",
-};
 const DELETE_OF_USER = {
   name: "images.delete-of-user",
   text: deletion(`id IN (
@@ -221,7 +217,7 @@ export class ImagesRepository {
   }
 
   /**
-   * Deletes all that a user has had up to a version, and lets it have no more until it has a later one.
+   * Deletes all images that a user has had up to a version, and lets it have no more until it has a later one.
    *
    * @returns the ids of its images, in batches
    */
@@ -231,7 +227,6 @@ export class ImagesRepository {
     transaction: DatabaseTransaction,
   ): AsyncGenerator<string[]> {
     transaction.enlist(transaction.query(SET_GONE, [userId, version]));
-    transaction.enlist(transaction.query(DELETE_UPLOADS, [userId]));
     yield* batches(() => transaction.query(DELETE_OF_USER, [userId, version, BATCH]));
   }
 

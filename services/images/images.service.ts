@@ -79,7 +79,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
       }),
       HealthMixin(node.monitors),
       CreationMixin({ node, images, uploads, creation, workshop, view }) as Partial<ServiceSchema>,
-      ownerConsumer(node, images, () => remover.wake()),
+      ownerConsumer(node, { images, uploads, remover }),
     ],
 
     actions: {

@@ -4,6 +4,14 @@ import { durableConsumer } from "../../mixins/durable-consumer.mixin.ts";
 import { forget } from "../../mixins/unit-of-work.store.ts";
 import { imageDeleted } from "./deletion.ts";
 import type { ImagesRepository } from "./images.repository.ts";
+import type { Remover } from "./remover.ts";
+import type { UploadsRepository } from "./uploads.repository.ts";
+
+interface OwnerConsumerParts {
+  images: ImagesRepository;
+  uploads: UploadsRepository;
+  remover: Remover;
+}
 
 /**
  * Removes the images of users that are deleted or erased. An upload that is under way ends before, and is removed too, or
@@ -11,8 +19,7 @@ import type { ImagesRepository } from "./images.repository.ts";
  */
 export function ownerConsumer(
   node: Node,
-  images: ImagesRepository,
-  onDeleted: () => void,
+  { images, uploads, remover }: OwnerConsumerParts,
 ): Partial<ServiceSchema> {
   return durableConsumer(node, {
     name: "images-owners",
@@ -21,6 +28,7 @@ export function ownerConsumer(
     maxDeliver: 30,
     concurrency: 2,
     handler: async ({ event: { type, subject: userId, data }, transaction, record }) => {
+      const pending = await uploads.deleteOfUser(userId, transaction);
       let hasDeleted = false;
       for await (const ids of images.deleteOfUser(userId, data.version, transaction)) {
         for (const id of ids) record(id, imageDeleted(id, userId));
@@ -29,7 +37,9 @@ export function ownerConsumer(
       if (type === "user-erased_v1") {
         for await (const ids of images.takeDeleted(userId, transaction)) await forget(transaction, ids);
       }
-      if (hasDeleted) onDeleted();
+      if (hasDeleted) remover.wake();
+      // Not waited for: the storage may be away, and what cannot be removed now is swept.
+      if (pending.length > 0) void remover.removeUploads(pending);
     },
   });
 }

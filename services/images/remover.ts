@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { uploadKey } from "../../lib/media-path.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import { Wakeup } from "../../lib/waiting.ts";
 import type { Removal, RemovalsRepository } from "./removals.repository.ts";
@@ -49,6 +50,14 @@ export class Remover {
       log.warn({ err: error, imageId }, LATER);
     });
     if (removal) await this.#remove(removal);
+  }
+
+  /** Removes bytes that have arrived for uploads that are no more. What fails is swept later. */
+  async removeUploads(ids: readonly string[]): Promise<void> {
+    const { storage, log } = this.#parts;
+    await storage.remove(ids.map(uploadKey)).catch((error: unknown) => {
+      log.warn({ err: error }, "the bytes of uploads are removed later");
+    });
   }
 
   async #run(): Promise<void> {

@@ -24,6 +24,10 @@ const FIND = {
     WHERE id = $1 AND user_id = $2 AND expires_at > now()`,
 };
 const COMPLETE = { name: "uploads.complete", text: "DELETE FROM images.uploads WHERE id = $1 RETURNING 1" };
+const DELETE_OF_USER = {
+  name: "uploads.delete-of-user",
+  text: "DELETE FROM images.uploads WHERE user_id = $1 RETURNING id",
+};
 const DELETE_EXPIRED = {
   name: "uploads.delete-expired",
   text: "DELETE FROM images.uploads WHERE expires_at <= now()",
@@ -52,6 +56,12 @@ export class UploadsRepository {
   /** @returns false when it is completed already, or its time is over */
   async complete(id: string, transaction: DatabaseTransaction): Promise<boolean> {
     return (await transaction.query(COMPLETE, [id])).length === 1;
+  }
+
+  /** @returns the ids of those that there were */
+  async deleteOfUser(userId: string, transaction: DatabaseTransaction): Promise<string[]> {
+    const rows = await transaction.query<{ id: string }>(DELETE_OF_USER, [userId]);
+    return rows.map(({ id }) => id);
   }
 
   async deleteExpired(): Promise<void> {

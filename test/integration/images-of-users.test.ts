@@ -3,6 +3,7 @@ import type { ServiceBroker } from "moleculer";
 
 import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
+import { uploadKey } from "../../lib/media-path.ts";
 import { Slots } from "../../lib/slots.ts";
 import type { Image } from "../../services/images/images.contract.ts";
 import type { User } from "../../services/users/users.contract.ts";
@@ -10,6 +11,7 @@ import {
   addUser,
   openSharedStorage,
   pngBytes,
+  putUpload,
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
@@ -216,6 +218,32 @@ describe("the images of a user", () => {
     expect(made.length).toBeGreaterThan(0);
     expect(made.length).toBeLessThan(2 * ids.length);
   });
+});
+
+test("uploads that a user has not completed go with it, and so do their bytes", async () => {
+  const [id, other] = [await addUser(broker), await addUser(broker)];
+  const bytes = await pngBytes();
+  const start = (userId: string) =>
+    call(broker, "images.startUpload", {
+      id: userId,
+      contentType: "image/png",
+      bytes: bytes.length,
+      visibility: "private",
+    });
+  const [arrived, missing, others] = [await start(id), await start(id), await start(other)];
+  for (const { uploadId } of [arrived, others]) await putUpload(shared.storage, bytes, uploadId);
+  await call(broker, "users.erase", { id });
+  const ids = [arrived, missing, others].map(({ uploadId }) => uploadId);
+  await waitFor(
+    async () => {
+      const left = await nodes.sql("SELECT id FROM images.uploads WHERE id = ANY ($1)", [ids]);
+      expect(left).toEqual([{ id: others.uploadId }]);
+      expect(await shared.keys("uploads/")).toEqual([uploadKey(others.uploadId)]);
+      return true;
+    },
+    { description: "the uploads of the user to be gone, and no others" },
+  );
+  await shared.storage.remove([uploadKey(others.uploadId)]);
 });
 
 test("of an erased user nothing is kept of its images, deleted ones among them", async () => {
