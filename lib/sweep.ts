@@ -24,3 +24,21 @@ export function createSweep(sweep: () => Promise<unknown>): { start(): void; sto
     },
   };
 }
+
+/**
+ * Does something for so many rows at a time, until there are fewer left: one statement for all of them would hold up
+ * those that want to change the rows, or be ended for taking too long, and again the next time.
+ *
+ * @param size rows of a batch
+ * @param work resolves to how many rows it has found
+ */
+export async function inBatches(
+  size: number,
+  work: (limit: number) => Promise<number>,
+  until = new AbortController().signal,
+): Promise<void> {
+  let found: number;
+  do {
+    found = await work(size);
+  } while (found === size && !until.aborted);
+}

@@ -46,7 +46,7 @@ const LIST_UNCONFIRMED = {
   name: "auth.list-unconfirmed-credentials",
   // A user who is being created appears within seconds.
   text: `SELECT user_id AS "userId" FROM auth.credentials
-    WHERE confirmed_at IS NULL AND changed_at < now() - interval '1 hour' ORDER BY changed_at LIMIT 100`,
+    WHERE confirmed_at IS NULL AND changed_at < now() - interval '1 hour' ORDER BY changed_at LIMIT $1`,
 };
 const CONFIRM_OR_DELETE = {
   name: "auth.confirm-or-delete-credentials",
@@ -106,9 +106,9 @@ export class CredentialsRepository {
     return (await this.#database.query(EXIST_ANY, [])).length > 0;
   }
 
-  /** Users of whom it is not known yet whether they were created after their password was set; some of them. */
-  async listUnconfirmed(): Promise<string[]> {
-    const rows = await this.#database.query<{ userId: string }>(LIST_UNCONFIRMED, []);
+  /** Users of whom it is not known yet whether they were created after their password was set. */
+  async listUnconfirmed(limit: number): Promise<string[]> {
+    const rows = await this.#database.query<{ userId: string }>(LIST_UNCONFIRMED, [limit]);
     return rows.map(({ userId }) => userId);
   }
 

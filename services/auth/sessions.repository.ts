@@ -121,11 +121,16 @@ const ENDED_SINCE = {
 const DELETE_OVER_SESSIONS = {
   name: "auth.delete-over-sessions",
   // Ended ones are kept for as long as their access tokens would be valid.
-  text: "DELETE FROM auth.sessions WHERE expires_at < now() OR ended_at < now() - interval '1 hour'",
+  text: `DELETE FROM auth.sessions WHERE id IN (
+      SELECT id FROM auth.sessions WHERE expires_at < now() OR ended_at < now() - interval '1 hour'
+      LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING 1`,
 };
 const DELETE_OVER_TOKENS = {
   name: "auth.delete-over-refresh-tokens",
-  text: "DELETE FROM auth.refresh_tokens WHERE expires_at < now()",
+  text: `DELETE FROM auth.refresh_tokens WHERE hash IN (
+      SELECT hash FROM auth.refresh_tokens WHERE expires_at < now() LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING 1`,
 };
 
 const idsOf = (rows: { id: string }[]): string[] => rows.map(({ id }) => id);
@@ -226,9 +231,13 @@ export class SessionsRepository {
     return row;
   }
 
-  /** Deletes what can no longer be used or reused. */
-  async deleteOver(): Promise<void> {
-    await this.#database.query(DELETE_OVER_SESSIONS, []);
-    await this.#database.query(DELETE_OVER_TOKENS, []);
+  /** Deletes sessions that are over, with their tokens; says how many. */
+  async deleteOver(limit: number): Promise<number> {
+    return (await this.#database.query(DELETE_OVER_SESSIONS, [limit])).length;
+  }
+
+  /** Deletes tokens that can no longer be used or reused; says how many. */
+  async deleteOverTokens(limit: number): Promise<number> {
+    return (await this.#database.query(DELETE_OVER_TOKENS, [limit])).length;
   }
 }

@@ -26,6 +26,7 @@ export class CacheRepair {
   #position: number | undefined;
   #running: Promise<void> | undefined;
   #isWanted = false;
+  #isStopped = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(broker: ServiceBroker, cache: Cache) {
@@ -39,9 +40,10 @@ export class CacheRepair {
     this.wake();
   }
 
+  /** Settles when the page that is being looked at is done. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#isWanted = false;
+    this.#isStopped = true;
     await this.#running;
   }
 
@@ -52,7 +54,7 @@ export class CacheRepair {
   }
 
   async #run(): Promise<void> {
-    while (this.#isWanted) {
+    while (this.#isWanted && !this.#isStopped) {
       this.#isWanted = false;
       // Looked up first: the broker logs every call of an action that is nowhere.
       if (!this.#broker.registry.actions.isAvailable("events.list")) return;

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import type { Database } from "../../lib/database.ts";
+import { inBatches } from "../../lib/sweep.ts";
 import { repeat, Wakeup } from "../../lib/waiting.ts";
 import type { Deletion } from "./retention.repository.ts";
 
 const INTERVAL_MS = 10 * 60_000;
-/** A longer statement would hold up those that want to change its rows, or be ended for taking too long. */
 const BATCH = 1000;
 
 /** Deletes now, and every 10 minutes, all that is to be deleted. A deletion that fails is tried again the next time. */
@@ -19,14 +19,7 @@ export function retain(
   return repeat(deleteAll, { wakeup: new Wakeup(), everyMs: INTERVAL_MS, until, onError });
 }
 
-/** Deletes, batch by batch, until nothing is left. */
-export async function exhaust(
-  deletion: Deletion,
-  database: Database,
-  until = new AbortController().signal,
-): Promise<void> {
-  let deleted: number;
-  do {
-    deleted = await deletion(database, BATCH);
-  } while (deleted === BATCH && !until.aborted);
+/** Deletes until nothing is left. */
+export function exhaust(deletion: Deletion, database: Database, until?: AbortSignal): Promise<void> {
+  return inBatches(BATCH, (limit) => deletion(database, limit), until);
 }

@@ -78,3 +78,20 @@ test("sessions that are over are deleted with their tokens, but not before their
   );
   expect(new Set(left.map(({ id }) => id))).toEqual(new Set([justEnded, live]));
 });
+
+test("as much as there is goes in one sweep: a busy system must not have more of it each time", async () => {
+  const many = 250;
+  await nodes.sql(`INSERT INTO auth.credentials (user_id, password_hash, changed_at)
+    SELECT gen_random_uuid(), '', now() - interval '2 hours' FROM generate_series(1, ${many})`);
+  await nodes.sql(`WITH over AS (
+      INSERT INTO auth.sessions (id, created_at, last_used_at, expires_at)
+      SELECT gen_random_uuid(), now(), now(), now() - interval '1 second' FROM generate_series(1, ${many}) RETURNING id)
+    INSERT INTO auth.refresh_tokens (hash, session_id, expires_at)
+    SELECT sha256((id::text || number)::bytea), id, now() + interval '1 hour' FROM over, generate_series(1, 10) AS number`);
+
+  await sweep();
+
+  const left = `SELECT (SELECT count(*) FROM auth.credentials WHERE password_hash = '')::integer AS credentials,
+    (SELECT count(*) FROM auth.sessions WHERE expires_at < now())::integer AS sessions`;
+  expect(await nodes.sql(left)).toEqual([{ credentials: 0, sessions: 0 }]);
+});
