@@ -1,5 +1,6 @@
 import { glob } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Logger } from "pino";
 import type { Umzug, UmzugStorage } from "umzug";
@@ -9,6 +10,14 @@ const ROOT = join(import.meta.dirname, "..");
 
 /** Held while migrating, so that of several nodes only one does it. The number is "rollcall" in ASCII. */
 const ADVISORY_LOCK = "8245937405158780012";
+
+/**
+ * So long a migration waits for a table that is in use, as whoever comes after it waits too: less than statements of
+ * services may take. Then it lets them pass, and comes again.
+ */
+const LOCK_TIMEOUT_MS = 1000;
+const LOCK_ATTEMPTS = 60;
+const LOCK_TIMEOUT_STATE = "55P03";
 
 /** One step forward of the schema. There are no steps back. */
 interface MigrationModule {
@@ -29,7 +38,7 @@ export async function migrate(databaseUrl: string, log: Logger): Promise<string[
       "CREATE TABLE IF NOT EXISTS public.schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL)",
     );
     try {
-      const applied = await (await createUmzug(client)).up();
+      const applied = await (await createUmzug(client, log)).up();
       const names = applied.map(({ name }) => name);
       if (names.length > 0) log.info({ migrations: names }, "database migrated");
       return names;
@@ -75,7 +84,7 @@ async function connect(databaseUrl: string): Promise<pg.Client> {
   }
 }
 
-async function createUmzug(client: pg.Client): Promise<Umzug<pg.Client>> {
+async function createUmzug(client: pg.Client, log: Logger): Promise<Umzug<pg.Client>> {
   // Only loaded to migrate: with what comes with it, it would be 8 MB in the memory of every node.
   const { Umzug } = await import("umzug");
   return new Umzug({
@@ -86,7 +95,7 @@ async function createUmzug(client: pg.Client): Promise<Umzug<pg.Client>> {
       const name = nameOf(file);
       return {
         name,
-        up: async () => apply(client, name, (await import(join(ROOT, file))) as MigrationModule),
+        up: async () => applyWhenFree(client, name, (await import(join(ROOT, file))) as MigrationModule, log),
       };
     }),
   });
@@ -104,14 +113,33 @@ function nameOf(file: string): string {
   return `${service}/${basename(file, ".ts")}`;
 }
 
+async function applyWhenFree(
+  client: pg.Client,
+  name: string,
+  migration: MigrationModule,
+  log: Logger,
+): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await apply(client, name, migration);
+    } catch (error) {
+      const isInUse = error instanceof pg.DatabaseError && error.code === LOCK_TIMEOUT_STATE;
+      if (!isInUse || attempt === LOCK_ATTEMPTS) throw error;
+      log.info({ migration: name, attempt }, "a migration waits for a table that is in use");
+      await sleep(LOCK_TIMEOUT_MS);
+    }
+  }
+}
+
 async function apply(client: pg.Client, name: string, { sql }: MigrationModule): Promise<void> {
-  await client.query("BEGIN");
+  await client.query(`BEGIN; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
   try {
     await client.query(sql);
     await client.query("INSERT INTO public.schema_migrations (name, applied_at) VALUES ($1, now())", [name]);
     await client.query("COMMIT");
   } catch (error) {
-    await client.query("ROLLBACK");
+    // It fails too when the connection is lost, which is then the reason.
+    await client.query("ROLLBACK").catch(() => undefined);
     throw error;
   }
 }

@@ -41,7 +41,7 @@ export const SEQUENCE_DIGITS = 16;
  * A sequence number as the attribute has it. Zero-padded, as the CloudEvents extension "sequence" asks for a text that
  * sorts like the number; integers of CloudEvents end at 2^31.
  */
-export function formatSequence(sequence: number): string {
+function formatSequence(sequence: number): string {
   return String(sequence).padStart(SEQUENCE_DIGITS, "0");
 }
 

@@ -25,6 +25,8 @@ import { waitFor } from "../support/wait-for.ts";
 /** Two that are always there, in the order in which they are applied. */
 const BEFORE = "events/0001-outbox-and-idempotency";
 const AFTER = "users/0001-users";
+/** One that changes a table which is in use. */
+const ON_SESSIONS = "auth/0005-sessions-by-version";
 
 let database: TestDatabase;
 
@@ -72,6 +74,24 @@ describe("migrating", () => {
 
     expect(await sql("SELECT position, actor FROM events.outbox")).toEqual([{ position: "1", actor: "ada" }]);
     await sql(INSERT_USER);
+  });
+
+  test("a table that is in use waits for that, and lets others use it meanwhile", async () => {
+    await migrate(database.url, silentLogger);
+    await sql(`ALTER TABLE auth.sessions DROP COLUMN user_version;
+      DELETE FROM public.schema_migrations WHERE name = '${ON_SESSIONS}'`);
+    const { log, entries } = capturingLogger();
+    const release = await holding("SELECT FROM auth.sessions");
+
+    const migrating = migrate(database.url, log);
+    await waitFor(() => entries.some(({ msg }) => msg === "a migration waits for a table that is in use"), {
+      description: "the migration to wait",
+    });
+    // Each as soon as the migration has stood back; it waits for a second at most.
+    for (let count = 0; count < 3; count += 1) await sql("SELECT FROM auth.sessions");
+    await release();
+
+    expect(await migrating).toEqual([ON_SESSIONS]);
   });
 });
 
@@ -217,18 +237,23 @@ async function migrateUpTo(schema: string): Promise<void> {
 }
 
 /** Makes every migration wait until the function that it returns is called. */
-async function blockMigrations(): Promise<() => Promise<void>> {
+function blockMigrations(): Promise<() => Promise<void>> {
+  return holding("LOCK TABLE public.schema_migrations IN EXCLUSIVE MODE");
+}
+
+/** Keeps the locks of a statement until the function that it returns is called. */
+async function holding(statement: string): Promise<() => Promise<void>> {
   const released = Promise.withResolvers<void>();
-  const blocked = Promise.withResolvers<void>();
-  const holding = asAdmin(database.url, async (client) => {
-    await client.query("BEGIN; LOCK TABLE public.schema_migrations IN EXCLUSIVE MODE");
-    blocked.resolve();
+  const held = Promise.withResolvers<void>();
+  const ended = asAdmin(database.url, async (client) => {
+    await client.query(`BEGIN; ${statement}`);
+    held.resolve();
     await released.promise;
   });
-  await blocked.promise;
+  await held.promise;
   return async () => {
     released.resolve();
-    await holding;
+    await ended;
   };
 }
 
