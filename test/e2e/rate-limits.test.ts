@@ -125,7 +125,12 @@ describe("guessing", () => {
         { email: newUser().email, password },
         { "x-forwarded-for": `203.0.113.${index}, 198.51.100.11` },
       );
-    const guesses = await Promise.all(Array.from({ length: 60 }, (_, index) => guess(index)));
+    const guesses: RestResponse[] = [];
+    // Ten at a time: more passwords than a slow machine can check soon would be refused for that.
+    while (guesses.length < 60) {
+      const next = Array.from({ length: 10 }, (_, index) => guess(guesses.length + index));
+      guesses.push(...(await Promise.all(next)));
+    }
     expect(statusesOf(guesses)).toEqual({ 401: 20, 429: 40 });
   });
 
