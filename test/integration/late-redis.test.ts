@@ -2,66 +2,38 @@ import { randomUUID } from "node:crypto";
 
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { Redis } from "ioredis";
-import type { ServiceBroker } from "moleculer";
 
 import { cacheKey } from "../../broker/cache/cache-key.ts";
 import { changeCache } from "../../broker/cache/cacher.ts";
 import { entryOf } from "../../broker/cache/entry.ts";
-import { DependencyMonitor } from "../../lib/dependency-monitor.ts";
 import { RateLimiter } from "../../lib/rate-limiter.ts";
-import { RedisLink } from "../../lib/redis-link.ts";
-import { CachedValues } from "../support/cached-values.ts";
-import { startRedis } from "../support/redis.ts";
-import type { TestServer } from "../support/server-process.ts";
-import { silentLogger } from "../support/silent-logger.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
-import { createTestBroker } from "../support/test-broker.ts";
+import { startRedisBehindProxy, type RedisBehindProxy } from "../support/redis-behind-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 /** Long enough that also a busy machine is in time, and so that what is late here is slow but usable. */
 const TIMEOUT_MS = 2000;
 const LATE_MS = 600;
 
-let redis: TestServer;
-let proxy: TcpProxy;
-let link: RedisLink;
-let monitor: DependencyMonitor;
+let redis: RedisBehindProxy;
+/** Past the proxy. */
 let direct: Redis;
-let broker: ServiceBroker;
-let source: CachedValues;
 
 beforeEach(async () => {
-  redis = await startRedis();
-  proxy = await startTcpProxy(redis.url);
-  direct = new Redis(redis.url);
-  link = new RedisLink(proxy.url, { timeoutMs: TIMEOUT_MS, log: silentLogger });
-  const check = () => link.ping();
-  const timing = { intervalMs: 50, timeoutMs: TIMEOUT_MS };
-  monitor = new DependencyMonitor({ name: "redis", check, log: silentLogger, ...timing });
-  // Its memory keeps next to nothing, so that Redis would have to answer.
-  const settings = { REDIS_URL: proxy.url, CACHE_MAX_ENTRIES: "1" };
-  broker = createTestBroker(settings, undefined, undefined, link);
-  source = new CachedValues();
-  source.fallback = { version: 1 };
-  broker.createService(source.service());
-  await monitor.start();
-  await broker.start();
+  redis = await startRedisBehindProxy(TIMEOUT_MS, 50);
+  direct = new Redis(redis.redisUrl);
 });
 
 afterEach(async () => {
-  monitor.stop();
-  await broker.stop();
   direct.disconnect();
-  await proxy.stop();
   await redis.stop();
 });
 
 const keyOf = (key: string): string => cacheKey("values.get", { key });
-const read = (key: string): Promise<{ version: number }> => broker.call("values.get", { key });
+const read = (key: string): Promise<{ version: number }> => redis.broker.call("values.get", { key });
 
 async function becomeLate(): Promise<void> {
-  proxy.delayAnswers(() => LATE_MS);
-  await waitFor(() => link.isLate, { description: "Redis to be found late" });
+  redis.proxy.delayAnswers(() => LATE_MS);
+  await waitFor(() => redis.link.isLate, { description: "Redis to be found late" });
 }
 
 /** How often Redis was asked for entries. */
@@ -77,9 +49,9 @@ test("a Redis that is late is not asked for what is behind the cache, until it i
   expect(before).toBeGreaterThan(0);
   for (let count = 0; count < 10; count += 1) await read(randomUUID());
   expect(await lookups()).toBe(before);
-  expect(link.isUsable).toBe(true);
+  expect(redis.link.isUsable).toBe(true);
 
-  proxy.delayAnswers(() => 0);
+  redis.proxy.delayAnswers(() => 0);
   const isAsked = async (): Promise<boolean> => {
     await read(randomUUID());
     return (await lookups()) > before;
@@ -89,11 +61,11 @@ test("a Redis that is late is not asked for what is behind the cache, until it i
 
 test("a change is acknowledged before a late Redis has confirmed it, and is told to it all the same", async () => {
   const key = randomUUID();
-  source.values.set(key, { version: 1 });
+  redis.source.values.set(key, { version: 1 });
   await read(key);
   await becomeLate();
-  source.values.set(key, { version: 2 });
-  await changeCache(broker, [keyOf(key)], entryOf({ version: 2 }));
+  redis.source.values.set(key, { version: 2 });
+  await changeCache(redis.broker, [keyOf(key)], entryOf({ version: 2 }));
   // Out of memory, into which one entry fits.
   await read(randomUUID());
   await expect(read(key)).resolves.toEqual({ version: 2 });
@@ -106,7 +78,7 @@ test("a change is acknowledged before a late Redis has confirmed it, and is told
 test("requests are counted together by a Redis that is late", async () => {
   await becomeLate();
   const quota = { limit: 10, windowSeconds: 3600 };
-  const limiters = [new RateLimiter(link), new RateLimiter(link)];
+  const limiters = [new RateLimiter(redis.link), new RateLimiter(redis.link)];
   const verdicts = await Promise.all(
     limiters.flatMap((limiter) => Array.from({ length: 8 }, () => limiter.take("client", quota))),
   );

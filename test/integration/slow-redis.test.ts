@@ -1,20 +1,12 @@
 import { randomUUID } from "node:crypto";
 
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import type { ServiceBroker } from "moleculer";
 
 import { cacheKey } from "../../broker/cache/cache-key.ts";
 import { changeCache, type CacheMeta } from "../../broker/cache/cacher.ts";
 import { entryOf } from "../../broker/cache/entry.ts";
-import { DependencyMonitor } from "../../lib/dependency-monitor.ts";
 import { RateLimiter } from "../../lib/rate-limiter.ts";
-import { RedisLink } from "../../lib/redis-link.ts";
-import { CachedValues } from "../support/cached-values.ts";
-import { startRedis } from "../support/redis.ts";
-import type { TestServer } from "../support/server-process.ts";
-import { silentLogger } from "../support/silent-logger.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
-import { createTestBroker } from "../support/test-broker.ts";
+import { startRedisBehindProxy, type RedisBehindProxy } from "../support/redis-behind-proxy.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 /** As a node has it, unless it is configured otherwise. */
@@ -22,34 +14,13 @@ const TIMEOUT_MS = 20;
 const RECOVERY_MS = 5000;
 const READS = 20;
 
-let redis: TestServer;
-let proxy: TcpProxy;
-let link: RedisLink;
-let monitor: DependencyMonitor;
-let broker: ServiceBroker;
-let source: CachedValues;
+let redis: RedisBehindProxy;
 
 beforeEach(async () => {
-  redis = await startRedis();
-  proxy = await startTcpProxy(redis.url);
-  link = new RedisLink(proxy.url, { timeoutMs: TIMEOUT_MS, log: silentLogger });
-  monitor = new DependencyMonitor({ name: "redis", check: () => link.ping(), log: silentLogger });
-  // Its memory keeps next to nothing, so that Redis has to answer.
-  const settings = { REDIS_URL: proxy.url, CACHE_MAX_ENTRIES: "1" };
-  broker = createTestBroker(settings, undefined, undefined, link);
-  source = new CachedValues();
-  source.fallback = { version: 1 };
-  broker.createService(source.service());
-  await monitor.start();
-  await broker.start();
+  redis = await startRedisBehindProxy(TIMEOUT_MS);
 });
 
-afterEach(async () => {
-  monitor.stop();
-  await broker.stop();
-  await proxy.stop();
-  await redis.stop();
-});
+afterEach(() => redis.stop());
 
 interface Reading {
   readonly version: number;
@@ -57,7 +28,7 @@ interface Reading {
 }
 
 async function read(key: string): Promise<Reading> {
-  const calling = broker.call("values.get", { key }) as Promise<{ version: number }> & {
+  const calling = redis.broker.call("values.get", { key }) as Promise<{ version: number }> & {
     ctx?: { meta: CacheMeta };
   };
   const { version } = await calling;
@@ -66,8 +37,8 @@ async function read(key: string): Promise<Reading> {
 
 /** What a unit of work does after its commit. */
 async function change(key: string, version: number): Promise<void> {
-  source.values.set(key, { version });
-  await changeCache(broker, [cacheKey("values.get", { key })], entryOf({ version }));
+  redis.source.values.set(key, { version });
+  await changeCache(redis.broker, [cacheKey("values.get", { key })], entryOf({ version }));
 }
 
 async function durationOf(work: () => Promise<unknown>): Promise<number> {
@@ -103,22 +74,22 @@ describe.each([
 ])("a Redis whose answers are %s", (_late, delayMs) => {
   test("fails no read and makes none stale, and is used again within 5 s of its recovery", async () => {
     await untilRedisIsUsed();
-    proxy.delayAnswers(delayMs);
+    redis.proxy.delayAnswers(delayMs);
     const keys = Array.from({ length: READS }, () => randomUUID());
     for (const version of [1, 2]) {
       for (const key of keys) await change(key, version);
       const readings = await Promise.all(keys.map(read));
       expect(readings.map((reading) => reading.version)).toEqual(keys.map(() => version));
     }
-    proxy.delayAnswers(() => 0);
+    redis.proxy.delayAnswers(() => 0);
     await untilRedisIsUsed(RECOVERY_MS);
     for (const key of keys) expect(await read(key)).toMatchObject({ version: 2 });
   });
 
   test("refuses no request that is within the limit", async () => {
     await untilRedisIsUsed();
-    const limiter = new RateLimiter(link);
-    proxy.delayAnswers(delayMs);
+    const limiter = new RateLimiter(redis.link);
+    redis.proxy.delayAnswers(delayMs);
     const quota = { limit: READS, windowSeconds: 3600 };
     for (let count = 0; count < READS; count += 1) {
       expect(await limiter.take("client", quota)).toMatchObject({ isAllowed: true });
@@ -130,8 +101,8 @@ describe("a Redis that takes longer than a request may wait", () => {
   test("is waited for by no read, change or limit for as long as it takes", async () => {
     await untilRedisIsUsed();
     const delayMs = 2000;
-    proxy.delayAnswers(() => delayMs);
-    const limiter = new RateLimiter(link);
+    redis.proxy.delayAnswers(() => delayMs);
+    const limiter = new RateLimiter(redis.link);
     const key = randomUUID();
     const works = [
       () => change(key, 1),
