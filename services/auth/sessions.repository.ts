@@ -110,7 +110,8 @@ const LIST = {
 };
 const ANONYMISE = {
   name: "auth.anonymise-sessions",
-  text: "UPDATE auth.sessions SET user_id = NULL WHERE user_id = $1",
+  // Only those that have not ended have an index by user. Those that have are few, as they are not kept for long.
+  text: "UPDATE auth.sessions SET user_id = NULL WHERE user_id = $1 AND ended_at IS NOT NULL",
 };
 const ENDED_SINCE = {
   name: "auth.sessions-ended-since",
@@ -213,7 +214,7 @@ export class SessionsRepository {
     return this.#database.query<Session & Record<string, unknown>>(LIST, [userId]);
   }
 
-  /** What is left of ended sessions says nothing of whose they were. */
+  /** What is left of ended sessions says nothing of whose they were. End them before. */
   async anonymise(userId: string, transaction: DatabaseTransaction): Promise<void> {
     await transaction.query(ANONYMISE, [userId]);
   }
