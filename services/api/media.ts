@@ -20,7 +20,7 @@ const PRIVATE_ROUTE = "/media/private/:hash/:file";
 export const MEDIA_ROUTES = [PUBLIC_ROUTE, PRIVATE_ROUTE];
 
 const YEAR_SECONDS = 31_536_000;
-/** A client that takes nothing for so long is disconnected. */
+/** For so long a client may take nothing. */
 const IDLE_MS = 30_000;
 
 /** What a pipeline says when the other side is gone: in the middle, or before it has begun. */
@@ -34,6 +34,8 @@ interface MediaParts extends MediaFilesParts {
   secret: string;
   /** Undefined: none. */
   limits: RateLimits | undefined;
+  /** A client that takes nothing for so long is disconnected; 30 s by default. */
+  idleMs?: number;
   log: Logger;
 }
 
@@ -123,7 +125,7 @@ export class Media {
 
   /** As fast as the client takes it. */
   async #send(request: GatewayRequest, response: ServerResponse, body: Buffer | Readable): Promise<void> {
-    response.setTimeout(IDLE_MS, () => response.destroy());
+    response.setTimeout(this.#parts.idleMs ?? IDLE_MS, () => response.destroy());
     if (Buffer.isBuffer(body)) {
       response.end(body);
       return;
