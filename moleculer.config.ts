@@ -1,6 +1,7 @@
 import type { BrokerOptions } from "moleculer";
 import type { Logger } from "pino";
 import { authorizationMiddleware } from "./broker/authorization.middleware.ts";
+import { brokerLogger, type LogBindings } from "./broker/broker-logger.ts";
 import { createCacher } from "./broker/cache/create-cacher.ts";
 import { circuitBreakerOptions, circuitBreakerProbeMiddleware } from "./broker/circuit-breaker.ts";
 import { idempotencyKeyMiddleware } from "./broker/idempotency-key.middleware.ts";
@@ -35,7 +36,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
 
     logger: {
       type: "Pino",
-      options: { createLogger: (level: string, of: LogBindings) => childLogger(log, level, of) },
+      options: { createLogger: (level: string, of: LogBindings) => brokerLogger(log, level, of) },
     },
     logLevel: config.LOG_LEVEL === "silent" ? "fatal" : config.LOG_LEVEL,
 
@@ -105,17 +106,6 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
       natsBatchMiddleware,
     ],
   };
-}
-
-interface LogBindings {
-  mod: string;
-  svc?: string;
-}
-
-/** The broker's own notes on how it starts are for those who debug it. */
-function childLogger(log: Logger, level: string, { mod, svc }: LogBindings): Logger {
-  const isNoisy = mod === "broker" && level === "info";
-  return log.child({ mod, ...(svc && { svc }) }, { level: isNoisy ? "warn" : level });
 }
 
 function natsTransporter(servers: string[], nodeId: string): NatsTransporter {

@@ -26,11 +26,16 @@ export class Awaited {
     this.#lines = lines;
   }
 
-  /** An attempt has failed. */
-  missing(error: unknown): void {
+  /**
+   * An attempt has failed.
+   *
+   * @param isDue false while it cannot be there yet, for which there is no warning
+   */
+  missing(error: unknown, isDue = true): void {
+    const now = performance.now();
     const isFirst = this.#missingSince === undefined;
-    this.#missingSince ??= performance.now();
-    if (this.#wasThere || performance.now() - this.#missingSince >= PATIENCE_MS) {
+    this.#missingSince = isDue ? (this.#missingSince ?? now) : now;
+    if (this.#wasThere || now - this.#missingSince >= PATIENCE_MS) {
       if (!this.#hasWarned) this.#log.warn({ err: error }, this.#lines.missing);
       this.#hasWarned = true;
     } else if (isFirst) {

@@ -12,6 +12,8 @@ interface JetStreamSourceOptions {
   startAfter: ReadonlyMap<string, number>;
   /** Null as long as there is none. */
   connection: () => NatsConnection | null;
+  /** Whether there is a relay, which makes the stream. */
+  hasRelay: () => boolean;
   log: Logger;
 }
 
@@ -89,7 +91,7 @@ export class JetStreamSource implements EventSource {
       while (await this.#hasRoom()) await this.#pull(type, consumer);
     };
     const onError = (error: Error): void => {
-      if (!signal.aborted) this.#stream.missing(error);
+      if (!signal.aborted) this.#stream.missing(error, this.#options.hasRelay());
     };
     await retry(attempt, { waitMs: RETRY_MS, until: signal, onError });
   }

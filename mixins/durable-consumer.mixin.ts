@@ -173,7 +173,13 @@ class DurableConsumer {
     const { database, log, config } = this.#node;
     const startAfter = await this.#register();
     if (!config.NATS_URL) return new LogSource({ consumer, startAfter, database, log });
-    const connection = () => natsConnectionOf(this.#service.broker);
-    return new JetStreamSource({ consumer, startAfter, connection, log });
+    const { broker } = this.#service;
+    return new JetStreamSource({
+      consumer,
+      startAfter,
+      connection: () => natsConnectionOf(broker),
+      hasRelay: () => broker.registry.actions.isAvailable("events.status"),
+      log,
+    });
   }
 }

@@ -49,6 +49,24 @@ test("what is still missing after ten seconds is one warning, and that it is the
   expect(entries[1]).toMatchObject({ err: { message: "not found" } });
 });
 
+test("what cannot be there yet is no warning, and may take its time from when it can", () => {
+  const { awaited, lines } = start();
+  const fail = (isDue: boolean): void => awaited.missing(new Error("not found"), isDue);
+  fail(false);
+  jest.advanceTimersByTime(60_000);
+  fail(false);
+  jest.advanceTimersByTime(9_999);
+  fail(true);
+  expect(lines()).toEqual([[INFO, "waiting for it"]]);
+
+  jest.advanceTimersByTime(1);
+  fail(true);
+  expect(lines()).toEqual([
+    [INFO, "waiting for it"],
+    [WARN, "it is missing"],
+  ]);
+});
+
 test("what was there and is lost is a warning at once, each time", () => {
   const { awaited, fail, lines } = start();
   awaited.there();
