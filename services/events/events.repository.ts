@@ -105,7 +105,10 @@ export async function readUnpublished(connection: Connection, limit: number): Pr
 
 const ADVANCE = {
   name: "events.advance",
-  text: "UPDATE events.relay SET published = $1 WHERE published = $2 AND replays = $3 RETURNING 1",
+  // Committed without waiting for the disk: what a crash of the server makes of it is that events are sent again.
+  text: `
+    UPDATE events.relay SET published = $1 WHERE published = $2 AND replays = $3
+    RETURNING set_config('synchronous_commit', 'off', true)`,
 };
 
 /**
