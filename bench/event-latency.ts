@@ -12,8 +12,8 @@ import { latenciesOf, type Latencies } from "./statistics.ts";
 import { atSteadyRate } from "./steady-rate.ts";
 
 const EVENTS_PER_SECOND = 200;
-/** Modules are compiled and connections made. Not counted. */
-const WARM_UP_SECONDS = 3;
+/** Until the code that runs for each event is compiled. Not counted. */
+const WARM_UP_SECONDS = 20;
 
 const TABLE = `
   CREATE SCHEMA IF NOT EXISTS bench;
@@ -30,7 +30,11 @@ const LATENCIES = `
  * How long it takes from the commit of a user until the handler of its event is called. Creates users at a steady rate, whatever the answers take, while the nodes of users, of the relay and of a consumer
  * are processes of their own. Needs a PostgreSQL with `track_commit_timestamp`.
  */
-export async function measureEventLatency(servers: Servers, seconds: number): Promise<Latencies> {
+export async function measureEventLatency(
+  servers: Servers,
+  rounds: number,
+  seconds: number,
+): Promise<Latencies[]> {
   await servers.database.query(TABLE);
   const nodes = await Promise.all([
     startEventNode(servers, { services: "users" }),
@@ -51,8 +55,12 @@ export async function measureEventLatency(servers: Servers, seconds: number): Pr
   try {
     await writer.broker.waitForServices("users");
     await createUsers(writer.broker, WARM_UP_SECONDS * EVENTS_PER_SECOND);
-    const ids = await createUsers(writer.broker, seconds * EVENTS_PER_SECOND);
-    return latenciesOf(await readLatencies(servers, ids));
+    const measured: Latencies[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const ids = await createUsers(writer.broker, seconds * EVENTS_PER_SECOND);
+      measured.push(latenciesOf(await readLatencies(servers, ids)));
+    }
+    return measured;
   } finally {
     await writer.stop();
     await Promise.all(nodes.map((node) => node.stop()));

@@ -67,11 +67,8 @@ progress("starting PostgreSQL, NATS and Redis");
 const servers = await startServers({ track_commit_timestamp: "on" });
 try {
   const machine = await describeMachine(servers, 0);
-  const latencies: Latencies[] = [];
-  for (let round = 1; round <= rounds; round += 1) {
-    progress(`latency, round ${round} of ${rounds}`);
-    latencies.push(await measureEventLatency(servers, seconds));
-  }
+  progress("from the commit to the handler");
+  const latencies = await measureEventLatency(servers, rounds, seconds);
   const drains = await measureDrains(servers);
   progress("the cost of publishing");
   const costs = await measurePublishingCost(servers, rounds, seconds);
@@ -162,18 +159,36 @@ function renderDrains(drains: readonly Drain[]): string {
 function renderCosts(costs: readonly CostRound[]): string {
   const lines = costs.map(
     ({ published, unpublished }) =>
-      `| ${published.p50.toFixed(2)} | ${unpublished.p50.toFixed(2)} | ${(published.p50 / unpublished.p50).toFixed(2)} | ${published.p99.toFixed(2)} | ${unpublished.p99.toFixed(2)} | ${published.cpu.toFixed(2)} | ${unpublished.cpu.toFixed(2)} |`,
+      `| ${published.p50.toFixed(2)} | ${unpublished.p50.toFixed(2)} | ${(published.p50 / unpublished.p50).toFixed(2)} | ${published.p99.toFixed(2)} | ${unpublished.p99.toFixed(2)} |`,
   );
   const cost = median(costs.map(({ published, unpublished }) => published.p50 / unpublished.p50));
-  const cpu = median(costs.map(({ published, unpublished }) => published.cpu / unpublished.cpu));
   return [
     "## What publishing costs those who write",
-    "`POST /users`, 200 a second at a steady rate, with a relay that publishes and without any; milliseconds from the moment at which a request was due, and milliseconds of CPU for each, of all processes but the load generator. Both sides are the same processes, in turns; the warm-up with a relay also publishes what was written without.",
+    "`POST /users`, 200 a second at a steady rate, with a relay that publishes and without any; milliseconds from the moment at which a request was due. Both sides are the same processes, in turns: a relay that may not lead does nothing.",
     [
-      "| p50 with | p50 without | times | p99 with | p99 without | CPU with | CPU without |",
-      "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+      "| p50 with | p50 without | times | p99 with | p99 without |",
+      "| ---: | ---: | ---: | ---: | ---: |",
       ...lines,
     ].join("\n"),
-    `Median: ${cost.toFixed(2)} times; target at most ${TARGET_COST}: ${verdict(cost <= TARGET_COST)}. CPU: ${cpu.toFixed(2)} times.`,
+    `Median: ${cost.toFixed(2)} times; target at most ${TARGET_COST}: ${verdict(cost <= TARGET_COST)}.`,
+    renderCpu(costs),
+  ].join("\n\n");
+}
+
+/** Milliseconds of CPU for each request, by the program that took it. */
+function renderCpu(costs: readonly CostRound[]): string {
+  const programs = [...new Set(costs.flatMap(({ published }) => [...published.cpu.keys()]))].toSorted();
+  const cpuOf = (side: keyof CostRound, program: string): number =>
+    median(costs.map((round) => round[side].cpu.get(program) ?? 0));
+  const lines = programs.map(
+    (program) =>
+      `| ${program} | ${cpuOf("published", program).toFixed(2)} | ${cpuOf("unpublished", program).toFixed(2)} |`,
+  );
+  const total = (side: keyof CostRound): number =>
+    programs.filter((program) => program !== "load").reduce((sum, program) => sum + cpuOf(side, program), 0);
+  return [
+    "Milliseconds of CPU for each request, medians; `load` is the generator, `api`, `auth,users` and `events` are the nodes with these services:",
+    ["| program | with | without |", "| --- | ---: | ---: |", ...lines].join("\n"),
+    `All but the generator: ${(total("published") / total("unpublished")).toFixed(2)} times.`,
   ].join("\n\n");
 }

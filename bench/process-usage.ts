@@ -29,10 +29,30 @@ export function watchUsage(pids: readonly number[]): () => Usage {
   };
 }
 
-/** CPU time of all processes that this one has started and that still run, with those that they started. Linux only. */
-export function cpuSecondsOfChildren(): Map<number, number> {
+/** Seconds of CPU by the name of a program: of `nats`, or of the node that has the services `users,auth`. */
+export type CpuByProgram = ReadonlyMap<string, number>;
+
+/**
+ * Watches what all processes use that this one has started, with those that they start, and this one itself as `load`. Of
+ * a process that ends meanwhile nothing is counted. Linux only.
+ *
+ * @returns what they have used since then
+ */
+export function watchCpu(): () => CpuByProgram {
+  const before = cpuByProcess();
+  return () => {
+    const used = new Map<string, number>();
+    for (const [pid, after] of cpuByProcess()) {
+      const program = programOf(pid);
+      used.set(program, (used.get(program) ?? 0) + after - (before.get(pid) ?? 0));
+    }
+    return used;
+  };
+}
+
+function cpuByProcess(): Map<number, number> {
   const used = new Map<number, number>();
-  for (const pid of processTree(process.pid).filter((each) => each !== process.pid)) {
+  for (const pid of processTree(process.pid)) {
     try {
       used.set(pid, cpuSeconds(pid));
     } catch {
@@ -40,6 +60,24 @@ export function cpuSecondsOfChildren(): Map<number, number> {
     }
   }
   return used;
+}
+
+function programOf(pid: number): string {
+  if (pid === process.pid) return "load";
+  const services = /(?:^|\0)SERVICES=([^\0]*)/.exec(read(pid, "environ"))?.[1];
+  if (services !== undefined) return services;
+  const command = read(pid, "cmdline");
+  const known = ["postgres", "nats", "redis", "valkey"].find((name) => command.includes(name));
+  return known ?? "other";
+}
+
+/** Empty when the process has ended. */
+function read(pid: number, name: "environ" | "cmdline"): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function residentBytes(pid: number): number {

@@ -1,9 +1,11 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Database } from "../lib/database.ts";
 
 const NOTIFY = { name: "unit-of-work.notify", text: "SELECT pg_notify('events_outbox', '')" };
 
-/** So long after it was told, the relay is not told again: at a high rate of changes it is told of many at once. */
+/** So long the relay is left asleep, while the node answers whoever has asked for the change. */
+const DELAY_MS = 1;
+/** So long after it was told, it is not told again: at a high rate of changes it is told of many at once. */
 const REST_MS = 3;
 
 /** One for each node, whose services share its database. */
@@ -25,15 +27,14 @@ export function relayWakeupOf(database: Database): () => void {
 function createWakeup(database: Database): () => void {
   let isBusy = false;
   let isWanted = false;
+  const wait = (ms: number): Promise<void> => sleep(ms, undefined, { ref: false });
   const notify = (): Promise<unknown> => database.query(NOTIFY, []).catch(() => undefined);
   const run = async (): Promise<void> => {
     isBusy = true;
     while (isWanted) {
-      // What the commit was for is answered in this turn of the event loop or the next.
-      await nextTurn();
-      await nextTurn();
+      await wait(DELAY_MS);
       isWanted = false;
-      await Promise.all([notify(), sleep(REST_MS, undefined, { ref: false })]);
+      await Promise.all([notify(), wait(REST_MS)]);
     }
     isBusy = false;
   };

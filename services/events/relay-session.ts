@@ -2,14 +2,14 @@ import type pg from "pg";
 import { limitGoodbye, type Statement } from "../../lib/database-connection.ts";
 import type { Database } from "../../lib/database.ts";
 
-/** Held by the relay that leads. One above that of the migrations. */
-const ADVISORY_LOCK = "8245937405158780013";
+/** The advisory lock that the relay holds that leads. One above that of the migrations. */
+export const RELAY_LOCK = "8245937405158780013";
 
 /** PostgreSQL ends the session of a relay that says nothing for so long: it is frozen, or its host is gone. */
 const SESSION_TIMEOUT_MS = 3000;
 const KEEP_ALIVE_MS = 750;
 
-const TRY_LOCK = { text: `SELECT pg_try_advisory_lock(${ADVISORY_LOCK}) AS "isLeader"` };
+const TRY_LOCK = { text: `SELECT pg_try_advisory_lock(${RELAY_LOCK}) AS "isLeader"` };
 
 /**
  * The connection that makes a relay the leader. The lock belongs to it, and everything that only a leader may write is
