@@ -57,11 +57,6 @@ export class RedisLevel {
     return this.#link.serverId;
   }
 
-  /** Whether what is behind the cache answers sooner than Redis. */
-  get isLate(): boolean {
-    return this.#link.isLate;
-  }
-
   /** Undefined when Redis does not answer, or would too late. */
   async get(key: string): Promise<Looked | undefined> {
     // Only while it is being told: the entry may be what was before the change.

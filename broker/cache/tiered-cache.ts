@@ -102,7 +102,7 @@ export class TieredCache implements Cache {
     await Promise.all(
       changes.map(async ({ key, entry, version, isNew }) => {
         if (entry && isNew) this.#add(key, this.#keepable(entry, true));
-        else if (entry) await this.#write(key, this.#keepable(entry, true));
+        else if (entry) this.#write(key, this.#keepable(entry, true));
         else if (version === undefined) await this.#drop(key);
         else await this.#raise(key, version);
       }),
@@ -110,7 +110,7 @@ export class TieredCache implements Cache {
   }
 
   async put(key: string, entry: CacheEntry, lifeMs = this.#lifeMs): Promise<void> {
-    await this.#write(key, { entry, text: encode(entry), lifeMs });
+    this.#write(key, { entry, text: encode(entry), lifeMs });
   }
 
   async purge(namespaces: readonly string[]): Promise<void> {
@@ -207,16 +207,19 @@ export class TieredCache implements Cache {
     if (this.#redis) void this.#fillRedis(this.#redis, key, keepable, "");
   }
 
-  async #write(key: string, keepable: Keepable): Promise<void> {
+  /** Redis is told, and nobody waits for it: who has heard of the change takes nothing older from there. */
+  #write(key: string, keepable: Keepable): void {
     const { version } = keepable.entry;
     this.#memory.write(key, keepable);
     this.#flights.delete(key);
     this.#peers.tell({ key, version });
-    if (!this.#redis) return;
-    const writing = this.#redis.write(key, keepable);
-    // A late Redis is told, but not waited for, and until it knows, nobody asks it.
-    if (!this.#redis.isLate && (await inTime(writing, PATIENCE_MS))) return;
-    this.#redis.leaveUnsettled(key, version);
+    if (this.#redis) void this.#writeRedis(this.#redis, key, keepable);
+  }
+
+  async #writeRedis(redis: RedisLevel, key: string, keepable: Keepable): Promise<void> {
+    const { version } = keepable.entry;
+    if (await redis.write(key, keepable)) return;
+    redis.leaveUnsettled(key, version);
     this.#peers.tell({ key, version, isUnsettled: true });
   }
 

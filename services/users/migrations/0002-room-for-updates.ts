@@ -3,5 +3,5 @@
  * entries in the indexes, of which there are nine. Pages that are full already get room as their rows are changed.
  */
 export const sql = `
-  ALTER TABLE users.users SET (fillfactor = 85);
+  ALTER TABLE users.users SET (fillfactor = 90);
 `;
