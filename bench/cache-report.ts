@@ -1,3 +1,4 @@
+import type { Flushes } from "./disk.ts";
 import { renderTable, spread, verdict, whole } from "./figures.ts";
 import type { FaultResult } from "./redis-faults.ts";
 import type { Latencies } from "./statistics.ts";
@@ -43,8 +44,8 @@ export function renderSteadyTerms(load: string, disk: Latencies): string {
   ].join("\n\n");
 }
 
-export function renderSteady(title: string, result: SteadyResult): string {
-  const { reads, hits, writes, hitRatio, failed } = result;
+export function renderSteady(title: string, result: SteadyResult, flushes: Flushes): string {
+  const { reads, hits, writes, delays, hitRatio, failed } = result;
   const slowest = Math.max(reads.p99, writes.p99);
   return [
     `### ${title}`,
@@ -55,6 +56,7 @@ export function renderSteady(title: string, result: SteadyResult): string {
       `- hit ratio ${percent(hitRatio)}, at least ${percent(HIT_RATIO_TARGET)}: ${verdict(hitRatio >= HIT_RATIO_TARGET)}`,
       `- failed requests: ${failed}`,
     ].join("\n"),
+    `The load generator sent 1 % of the requests more than ${milliseconds(delays.p99)} ms after they were due, which counts as part of their time. PostgreSQL had its log kept on disk ${whole(flushes.count)} times, in ${flushes.meanMs.toFixed(2)} ms on average. Milliseconds of CPU for each request: ${renderCpu(result)}.`,
   ].join("\n\n");
 }
 
@@ -91,6 +93,12 @@ export function renderRedisFaults(load: string, results: readonly FaultResult[])
     "failed",
   ];
   return ["## What a fault of Redis adds", load, renderTable(header, rows)].join("\n\n");
+}
+
+/** `load` is the generator; nodes are named by their services. */
+function renderCpu({ cpu }: SteadyResult): string {
+  const programs = [...cpu].filter(([, used]) => used >= 0.005).toSorted(([a], [b]) => a.localeCompare(b));
+  return programs.map(([program, used]) => `${program} ${used.toFixed(2)}`).join("; ");
 }
 
 function renderLatencies({ reads, hits, writes }: SteadyResult): string {

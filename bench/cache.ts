@@ -23,7 +23,7 @@ import {
   renderSteadyTerms,
 } from "./cache-report.ts";
 import type { Case } from "./cases.ts";
-import { measureDisk } from "./disk.ts";
+import { measureDisk, watchFlushes } from "./disk.ts";
 import { describeMachine } from "./machine.ts";
 import { measureCases } from "./measure.ts";
 import { measureRedisFaults } from "./redis-faults.ts";
@@ -42,7 +42,7 @@ const STOCK_TARGET = 3;
 
 const STEADY_RATE = 500;
 const WRITE_SHARE = 0.1;
-const WARM_UP_SECONDS = 30;
+const WARM_UP_SECONDS = 60;
 /** For how long the system is taken to have been in use before the steady load. */
 const HISTORY_SECONDS = 3600;
 
@@ -65,7 +65,7 @@ const steadySeconds = Number(options.steady);
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");
-const servers = await startServers();
+const servers = await startServers({ track_wal_io_timing: "on" });
 const redis = await startRedis();
 try {
   const machine = await describeMachine(servers, users);
@@ -144,7 +144,9 @@ async function measureSteadyLoads(
   progress("steady load, warm-up");
   await runSteadyLoad({ ...load, seconds: Math.min(WARM_UP_SECONDS, steadySeconds) });
   progress("steady load");
+  const flushesSince = await watchFlushes(database);
   const calm = await runSteadyLoad({ ...load, seconds: steadySeconds });
+  const flushes = await flushesSince();
   progress("steady load, while Redis is killed");
   const [disturbed] = await Promise.all([
     runSteadyLoad({ ...load, seconds: steadySeconds }),
@@ -154,7 +156,7 @@ async function measureSteadyLoads(
   const terms = `${STEADY_RATE} requests/s for ${steadySeconds} s, ${WRITE_SHARE * 100} % writes, Zipf (exponent 1) over ${users} users. Before, each of the ${cached} users that ${HISTORY_SECONDS / 60} minutes of this load read is read once: an entry lives for a day, so a system in use has them cached.`;
   return [
     renderSteadyTerms(terms, disk),
-    renderSteady("All is well", calm),
+    renderSteady("All is well", calm, flushes),
     renderDisturbed("Redis is killed after a third and back after two thirds of the time", disturbed),
   ];
 }

@@ -2,6 +2,8 @@ import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { Client } from "pg";
+
 import { temporaryDir } from "../test/support/test-run.ts";
 import { latenciesOf, type Latencies } from "./statistics.ts";
 
@@ -35,4 +37,31 @@ export async function measureDisk(seconds: number): Promise<Latencies> {
     await file.close();
     await rm(directory, { recursive: true });
   }
+}
+
+/** How PostgreSQL had its log kept on disk. */
+export interface Flushes {
+  count: number;
+  meanMs: number;
+}
+
+const FLUSHES = `
+  SELECT sum(fsyncs)::float8 AS count, sum(fsync_time)::float8 AS ms FROM pg_stat_io WHERE object = 'wal'`;
+
+/**
+ * Watches the flushes of PostgreSQL's log from now on. Needs `track_wal_io_timing`.
+ *
+ * @returns those since then
+ */
+export async function watchFlushes(database: Client): Promise<() => Promise<Flushes>> {
+  const read = async (): Promise<{ count: number; ms: number }> => {
+    const { rows } = await database.query<{ count: number; ms: number }>(FLUSHES);
+    return rows[0] ?? { count: 0, ms: 0 };
+  };
+  const before = await read();
+  return async () => {
+    const after = await read();
+    const count = after.count - before.count;
+    return { count, meanMs: (after.ms - before.ms) / count };
+  };
 }

@@ -177,9 +177,11 @@ function renderCosts(costs: readonly CostRound[]): string {
 
 /** Milliseconds of CPU for each request, by the program that took it. */
 function renderCpu(costs: readonly CostRound[]): string {
-  const programs = [...new Set(costs.flatMap(({ published }) => [...published.cpu.keys()]))].toSorted();
   const cpuOf = (side: keyof CostRound, program: string): number =>
     median(costs.map((round) => round[side].cpu.get(program) ?? 0));
+  const programs = [...new Set(costs.flatMap(({ published }) => [...published.cpu.keys()]))]
+    .filter((program) => cpuOf("published", program) >= 0.005)
+    .toSorted();
   const lines = programs.map(
     (program) =>
       `| ${program} | ${cpuOf("published", program).toFixed(2)} | ${cpuOf("unpublished", program).toFixed(2)} |`,
@@ -187,7 +189,7 @@ function renderCpu(costs: readonly CostRound[]): string {
   const total = (side: keyof CostRound): number =>
     programs.filter((program) => program !== "load").reduce((sum, program) => sum + cpuOf(side, program), 0);
   return [
-    "Milliseconds of CPU for each request, medians; `load` is the generator, `api`, `auth,users` and `events` are the nodes with these services:",
+    "Milliseconds of CPU for each request, medians; `load` is the generator, `api`, `users,auth` and `events` are the nodes with these services:",
     ["| program | with | without |", "| --- | ---: | ---: |", ...lines].join("\n"),
     `All but the generator: ${(total("published") / total("unpublished")).toFixed(2)} times.`,
   ].join("\n\n");

@@ -1,4 +1,5 @@
 import { RestClient } from "../test/support/rest-client.ts";
+import { watchCpu, type CpuByProgram } from "./process-usage.ts";
 import type { Side } from "./sides.ts";
 import { latenciesOf, type Latencies } from "./statistics.ts";
 import { atSteadyRate } from "./steady-rate.ts";
@@ -18,6 +19,10 @@ export interface SteadyResult {
   /** Of the reads that were answered from a cache. */
   hits: Latencies;
   writes: Latencies;
+  /** How long after it was due a request was sent, which counts as part of its time. */
+  delays: Latencies;
+  /** Milliseconds of CPU for each request. */
+  cpu: CpuByProgram;
   hitRatio: number;
   failed: number;
 }
@@ -31,8 +36,10 @@ export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
   const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
   const pick = zipf(load.ids);
   const latencies = { reads: [] as number[], hits: [] as number[], writes: [] as number[] };
+  const delays: number[] = [];
   let failed = 0;
   const send = async (dueAt: number): Promise<void> => {
+    delays.push(performance.now() - dueAt);
     const path = `/api/v1/users/${pick()}`;
     const isWrite = Math.random() < writeShare;
     const body = { nickname: `nick ${Math.random()}` };
@@ -49,12 +56,17 @@ export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
       failed += 1;
     }
   };
-  await atSteadyRate({ perSecond: requestsPerSecond, count: requestsPerSecond * seconds }, send);
+  const count = requestsPerSecond * seconds;
+  const cpuUsed = watchCpu();
+  await atSteadyRate({ perSecond: requestsPerSecond, count }, send);
+  const cpu = new Map([...cpuUsed()].map(([program, used]) => [program, (used / count) * 1000]));
   client.close();
   return {
     reads: latenciesOf(latencies.reads),
     hits: latenciesOf(latencies.hits),
     writes: latenciesOf(latencies.writes),
+    delays: latenciesOf(delays),
+    cpu,
     hitRatio: latencies.hits.length / latencies.reads.length,
     failed,
   };
