@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { isDatabaseUnavailable } from "../../lib/database-errors.ts";
 import type { Database } from "../../lib/database.ts";
 import { pause, retry, Wakeup } from "../../lib/waiting.ts";
 import type { EventStream } from "./event-stream.ts";
@@ -44,6 +45,8 @@ export class Relay {
   readonly #counts = new PublishCounts();
   #running: Promise<unknown> | undefined;
   #isLeader = false;
+  /** Whether the log of the node says that it fails. */
+  #isReported = false;
 
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -68,8 +71,7 @@ export class Relay {
     this.#running = retry(() => this.#serve(signal), {
       waitMs: RETRY_MS,
       until: signal,
-      // That a database is away is said by its monitor.
-      onError: (error) => this.#options.log.debug({ err: error }, "the relay is interrupted"),
+      onError: (error) => this.#report(error),
     });
   }
 
@@ -77,6 +79,17 @@ export class Relay {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
+  }
+
+  /** Once, for as long as it lasts. That a database is away is said by its monitor. */
+  #report(error: Error): void {
+    const { log } = this.#options;
+    if (this.#isReported || isDatabaseUnavailable(error)) {
+      log.debug({ err: error }, "the relay is interrupted");
+      return;
+    }
+    this.#isReported = true;
+    log.error({ err: error }, "events cannot be moved to the log");
   }
 
   async #serve(stopping: AbortSignal): Promise<void> {
@@ -130,6 +143,8 @@ export class Relay {
     const size = { limit: MOVE_BATCH, returned: publisher ? MAX_HANDED_OVER : 0 };
     while (!until.aborted) {
       const moved = await moveToLog(session, size);
+      if (this.#isReported) this.#options.log.info("events are moved to the log again");
+      this.#isReported = false;
       if (moved) this.#options.onAppended(moved.head);
       if (moved && moved.events.length > 0) publisher?.take(moved.events);
       else publisher?.wake();

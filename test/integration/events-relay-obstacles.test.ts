@@ -3,16 +3,19 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type { RunningNode } from "../../bootstrap/running-node.ts";
 import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
+import { capturingLogger } from "../support/capturing-logger.ts";
 import { readStream } from "../support/event-stream.ts";
 import { appendEvents, untilAllPublished } from "../support/outbox-rows.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
 
+const { log, entries } = capturingLogger();
 let nodes: TestNodes;
 let node: RunningNode;
 
 beforeAll(async () => {
   nodes = await startTestNodes();
-  node = await nodes.start({ SERVICES: "events", NODE_ID: "events", EVENTS_POLL_INTERVAL_MS: "50" });
+  node = await nodes.start({ SERVICES: "events", NODE_ID: "events", EVENTS_POLL_INTERVAL_MS: "50" }, log);
 });
 
 afterAll(() => nodes.stop());
@@ -40,4 +43,23 @@ test("an event that is too large for NATS is published with a reference to its d
   expect(reference).not.toHaveProperty("data");
   const page = await call(node.broker, "events.list", { after: 0, limit: 1 });
   expect(page.data).toMatchObject([{ id: reference?.id, data: { id: large, version: 1 } }]);
+});
+
+test("an event that cannot be moved to the log is reported once, and so is that events are moved again", async () => {
+  const linesWith = (msg: string) => entries.filter((entry) => entry.msg === msg);
+  await appendEvents(nodes, [newId()], 1);
+  await untilAllPublished(nodes);
+  await nodes.sql(
+    `INSERT INTO events.outbox (id, type, subject, data, actor, request_id, changed_fields, occurred_at)
+     SELECT id, type, subject, data, actor, request_id, changed_fields, occurred_at FROM events.log LIMIT 1`,
+  );
+  await waitFor(() => linesWith("events cannot be moved to the log").length > 0, {
+    description: "the error",
+  });
+  await nodes.sql("DELETE FROM events.outbox");
+  await waitFor(() => linesWith("events are moved to the log again").length > 0, { description: "its end" });
+
+  expect(linesWith("events cannot be moved to the log")).toMatchObject([
+    { level: 50, err: { message: expect.stringContaining("log_id_key") as unknown } },
+  ]);
 });
