@@ -3,7 +3,6 @@ import type { ConsumerMetrics } from "../broker/consumer-metrics.ts";
 import { toCloudEvent, type CloudEvent } from "../lib/cloud-event.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
-import { within } from "../lib/waiting.ts";
 import type { Approach, Step } from "./durable-consumer.deliveries.ts";
 import { describe, isOutage, type Failure } from "./durable-consumer.failure.ts";
 import {
@@ -25,8 +24,6 @@ interface AttemptsOptions {
   database: Database;
   log: Logger;
   metrics: ConsumerMetrics | undefined;
-  /** A handler that takes longer has failed. */
-  timeoutMs: number;
   /** Resolves to whether the handler has recorded events. */
   handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<boolean>;
   /** Tells the relay of events that are committed. */
@@ -71,7 +68,7 @@ export class Attempts {
 
   /** @param charged id of an event whose attempt is counted already */
   async #attempt(subject: string, through: number, charged?: string): Promise<Step> {
-    const { consumer, database, metrics, handle, timeoutMs, wakeRelay } = this.#options;
+    const { consumer, database, metrics, handle, wakeRelay } = this.#options;
     let event: PendingEvent | undefined;
     let hasRecorded = false;
     try {
@@ -80,9 +77,7 @@ export class Attempts {
         if ("kind" in found) return found;
         event = found;
         this.#requireAttemptsLeft(found, charged);
-        hasRecorded = await within(timeoutMs, handle(toCloudEvent(found), transaction), () =>
-          expire(timeoutMs),
-        );
+        hasRecorded = await handle(toCloudEvent(found), transaction);
         transaction.enlist(markHandled(transaction, consumer, found));
         return { kind: "handled", sequence: found.sequence };
       });
@@ -181,10 +176,4 @@ export class Attempts {
 
 function spread(waitMs: number): number {
   return Math.round(waitMs * (1 + JITTER * (2 * Math.random() - 1)));
-}
-
-/** Without it a handler that never ends would keep its place, and in the end those of all others. */
-function expire(timeoutMs: number): never {
-  const message = `The handler took longer than ${timeoutMs} ms.`;
-  throw Object.assign(new Error(message), { type: "HANDLER_TIMEOUT" });
 }

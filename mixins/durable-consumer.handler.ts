@@ -5,6 +5,7 @@ import type { CloudEvent, DomainEventType } from "../lib/cloud-event.ts";
 import { call, type ActionName, type ActionParams, type ActionResult } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import { actorOf, type Principal } from "../lib/principal.ts";
+import { within } from "../lib/waiting.ts";
 import { appendEvents, type DomainEvent, type SubjectEvent } from "./unit-of-work.store.ts";
 
 /** An event on its way into a handler, with what the handler may do. */
@@ -40,6 +41,8 @@ interface Runner {
   service: Service;
   consumer: string;
   handler: Handler<DomainEventType>;
+  /** One that takes longer has failed. */
+  timeoutMs: number;
   /** A transaction that sends nothing for so long is ended by the database. */
   idleTimeoutMs: number;
 }
@@ -48,9 +51,10 @@ interface Runner {
  * Runs a handler in a transaction that is open, and writes the events that it records.
  *
  * @returns whether there are any
+ * @throws what the handler throws, and HANDLER_TIMEOUT
  */
 export async function runHandler(
-  { service, consumer, handler, idleTimeoutMs }: Runner,
+  { service, consumer, handler, timeoutMs, idleTimeoutMs }: Runner,
   event: CloudEvent,
   transaction: DatabaseTransaction,
 ): Promise<boolean> {
@@ -67,11 +71,18 @@ export async function runHandler(
       }),
     record: (subject, change) => recorded.push({ subject, event: change }),
   };
-  await keepingAlive(transaction, idleTimeoutMs / 3, () => handler.call(service, delivery));
+  const running = keepingAlive(transaction, idleTimeoutMs / 3, () => handler.call(service, delivery));
+  await within(timeoutMs, running, () => expire(timeoutMs));
   if (recorded.length === 0) return false;
   const origin = { actor: actorOf(principal), requestId: event.requestid, now: new Date() };
   transaction.enlist(appendEvents(transaction, recorded, origin));
   return true;
+}
+
+/** Without it a handler that never ends would keep its place, and in the end those of all others. */
+function expire(timeoutMs: number): never {
+  const message = `The handler took longer than ${timeoutMs} ms.`;
+  throw Object.assign(new Error(message), { type: "HANDLER_TIMEOUT" });
 }
 
 const KEEP_ALIVE = { name: "durable-consumer.keep-alive", text: "SELECT" };

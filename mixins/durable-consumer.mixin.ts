@@ -89,7 +89,13 @@ class DurableConsumer {
   constructor(node: ConsumerNode, options: DurableConsumerOptions<DomainEventType>, service: Service) {
     const { name: consumer, events: types, handler, maxDeliver = 5, concurrency = 4 } = options;
     const { database, log, config } = node;
-    const runner = { service, consumer, handler, idleTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS };
+    const runner = {
+      service,
+      consumer,
+      handler,
+      timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
+      idleTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+    };
     this.#node = node;
     this.#options = options;
     this.#service = service;
@@ -105,7 +111,6 @@ class DurableConsumer {
       ...parts,
       maxDeliver,
       backoffMs: options.backoff ?? DEFAULT_BACKOFF_MS,
-      timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
       metrics: node.metrics?.consumers,
     });
     this.#deliveries = new Deliveries({

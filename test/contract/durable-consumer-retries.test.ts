@@ -94,10 +94,40 @@ describeDurableConsumers((events) => {
     expect(await instance.metric("events_consumer_failures_total")).toBe(subjects.length);
   });
 
+  test("counts a replay that never ends as failed, and goes on with the next", async () => {
+    const name = newName();
+    let isReplay = false;
+    const handler = async ({ event }: TestDelivery): Promise<void> => {
+      if (!isReplay) throw new Error("not yet");
+      if (event.subject === stuck) await new Promise(() => undefined);
+    };
+    const [stuck = "", other = ""] = newSubjects(2);
+    const { broker } = await start({ name, handler, maxDeliver: 1, timeout: 2000 });
+    await events().append([stuck, other]);
+    const letters = () =>
+      events().sql<{ subject: string; error_type: string; replayed_at: Date | null }>(
+        "SELECT * FROM events.dead_letter WHERE consumer = $1 ORDER BY sequence",
+        [name],
+      );
+    await waitFor(async () => (await letters()).length === 2, { description: "two dead letters" });
+
+    isReplay = true;
+    await events().sql("UPDATE events.dead_letter SET replay_requested_at = now() WHERE consumer = $1", [
+      name,
+    ]);
+    await broker.broadcastLocal("dead-letter-replay-requested", {});
+    await events().untilEffects(name, 1);
+
+    expect(await letters()).toMatchObject([
+      { subject: stuck, error_type: "HANDLER_TIMEOUT", replayed_at: null },
+      { subject: other, replayed_at: expect.any(Date) as unknown },
+    ]);
+  });
+
   test("replays a dead letter only while no other event of its resource is handled", async () => {
     const name = newName();
     const [subject = ""] = newSubjects(1);
-    const gate = new AbortController();
+    const gate = Promise.withResolvers<void>();
     let attempts = 0;
     let running = 0;
     let mostRunning = 0;
@@ -105,15 +135,12 @@ describeDurableConsumers((events) => {
       name,
       maxDeliver: 1,
       timeout: 20_000,
-      async handler({ event, transaction }) {
+      async handler({ event }) {
         attempts += 1;
         if (attempts === 1) throw new Error("not now");
         running += 1;
         mostRunning = Math.max(mostRunning, running);
-        const isHeld = event.type === "user-deleted_v1";
-        // The database would end a transaction that does nothing for long.
-        if (isHeld)
-          while (!gate.signal.aborted) await transaction.query({ text: "SELECT pg_sleep(0.1)" }, []);
+        if (event.type === "user-deleted_v1") await gate.promise;
         running -= 1;
       },
     });
@@ -138,7 +165,7 @@ describeDurableConsumers((events) => {
       },
       { description: "the replay to be tried and given back" },
     );
-    gate.abort();
+    gate.resolve();
 
     expect(eventsOf(await events().untilEffects(name, 2))).toEqual([held?.id, dead?.id]);
     expect(mostRunning).toBe(1);
