@@ -19,6 +19,9 @@ const LOCK_TIMEOUT_MS = 1000;
 const LOCK_ATTEMPTS = 60;
 const LOCK_TIMEOUT_STATE = "55P03";
 
+/** Long, since nobody asks again: a server that is busy, as when all nodes start with it, is no reason to give up. */
+const CONNECT_TIMEOUT_MS = 15_000;
+
 /** One step forward of the schema. There are no steps back. */
 interface MigrationModule {
   sql: string;
@@ -70,7 +73,10 @@ async function withClient<T>(databaseUrl: string, use: (client: pg.Client) => Pr
 }
 
 async function connect(databaseUrl: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2000 });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
   // A connection that is lost fails the statement that waits for it; the event, unheard, would end the process.
   client.on("error", () => undefined);
   try {

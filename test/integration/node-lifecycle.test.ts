@@ -40,19 +40,19 @@ describe("a node that starts", () => {
   test("while NATS is away ends with 1 at its deadline and names NATS", async () => {
     const env = { SERVICES: "none", NATS_URL: `nats://127.0.0.1:${await freePort()}`, SECRET };
 
-    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "1000" } });
+    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "3000" } });
 
     expect(exitCode).toBe(1);
-    expect(output).toMatch(/^The node was not ready within 1000 ms: no connection to nats\.$/m);
+    expect(output).toMatch(/^The node was not ready within 3000 ms: no connection to nats\.$/m);
   });
 
   test("while PostgreSQL is away ends with 1 at its deadline and names PostgreSQL", async () => {
     const env = { SERVICES: "users", DATABASE_URL: `postgres://ada@127.0.0.1:${await freePort()}/rollcall` };
 
-    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "1000" } });
+    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "3000" } });
 
     expect(exitCode).toBe(1);
-    expect(output).toMatch(/^The node was not ready within 1000 ms: no connection to postgresql\.$/m);
+    expect(output).toMatch(/^The node was not ready within 3000 ms: no connection to postgresql\.$/m);
     expect(output).toMatch(/"dependency":"postgresql".*"msg":"dependency lost"/);
   });
 
