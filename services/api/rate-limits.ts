@@ -7,6 +7,7 @@ import { actorOf, type Principal } from "../../lib/principal.ts";
 import { RateLimiter } from "../../lib/rate-limiter.ts";
 import type { RedisLink } from "../../lib/redis-link.ts";
 import type { Quota, Verdict } from "../../lib/sliding-window.ts";
+import { normaliseEmail } from "../users/users.contract.ts";
 import { addressKey, clientAddressReader } from "./client-address.ts";
 
 /** A quota under the name that clients see (draft-ietf-httpapi-ratelimit-headers: a quota policy). */
@@ -142,7 +143,7 @@ function accountOf({ action, params, principal }: Guarded): string | undefined {
   if (action === "auth.changePassword") return actorOf(principal);
   const { email } = params;
   if (action !== "auth.login" || typeof email !== "string") return undefined;
-  return email.trim().toLowerCase().normalize("NFC");
+  return normaliseEmail(email);
 }
 
 function keyOf({ name }: Policy, client: string): string {

@@ -1,15 +1,15 @@
 import type { Context } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { createCursorCodec } from "../../lib/cursor.ts";
 import type { ActionParams } from "../../lib/contracts.ts";
 import { derivedKey } from "../../lib/derived-key.ts";
 import { seal, unseal } from "../../lib/sealed-box.ts";
+import { createListPages } from "../../mixins/list-pages.ts";
 import type { UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import { isKeyOf, issueApiKey, rotateApiKey, toApiKey } from "./api-keys.domain.ts";
 import { ApiKeysRepository, type ApiKeyRecord } from "./api-keys.repository.ts";
 import * as contract from "./auth.contract.ts";
-import { apiKeyNotFound, invalidCursor } from "./auth.errors.ts";
+import { apiKeyNotFound } from "./auth.errors.ts";
 import { prefixOf } from "./opaque-tokens.ts";
 
 /** The service that mixes this in has a unit of work. */
@@ -22,7 +22,7 @@ const LIST = { list: "api-keys" };
 /** The actions for the API keys of backends. */
 export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secret">): Actions {
   const repository = new ApiKeysRepository(database);
-  const cursors = createCursorCodec(secret);
+  const pages = createListPages(secret);
   // A replay has to show the key again, and the record that it is answered from must not hold it.
   const recordKey = derivedKey(secret, "api key in an idempotency record");
   const sealKey = (record: ApiKeyRecord, key: string): contract.ApiKeyWithSecret => ({
@@ -58,13 +58,11 @@ export function ApiKeysMixin({ database, secret }: Pick<Node, "database" | "secr
         params: contract.listApiKeysParams,
         async handler(ctx: Call<"auth.listApiKeys">): Promise<contract.ApiKeyPage> {
           const { limit = 20, cursor } = ctx.params;
-          const [after] = (cursor === undefined ? undefined : cursors.decode(cursor, LIST)) ?? [];
-          if (cursor !== undefined && after === undefined) throw invalidCursor();
-
+          const [after] = pages.startOf(cursor, LIST) ?? [];
           const records = await repository.list({ after: after?.toString(), limit: limit + 1 });
-          const page = records.slice(0, limit);
-          const last = records.length > limit ? page.at(-1) : undefined;
-          return { data: page.map(toApiKey), nextCursor: last ? cursors.encode([last.id], LIST) : null };
+          const positionOf = ({ id }: ApiKeyRecord) => [id];
+          const { page, nextCursor } = pages.pageOf(records, { limit, scope: LIST, positionOf });
+          return { data: page.map(toApiKey), nextCursor };
         },
       },
 

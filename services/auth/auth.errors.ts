@@ -10,8 +10,3 @@ export const notAUser = () => appError("INVALID_TOKEN", { detail: "This needs th
 
 export const apiKeyNotFound = (id: string) =>
   appError("API_KEY_NOT_FOUND", { detail: `There is no API key '${id}'.` });
-
-export const invalidCursor = () =>
-  appError("INVALID_CURSOR", {
-    errors: [{ field: "cursor", rule: "cursor", message: "The cursor does not belong to this list." }],
-  });

@@ -3,7 +3,7 @@ import type { Node } from "../../bootstrap/node.ts";
 import { appError } from "../../broker/errors.ts";
 import type { AppActionSchema } from "../../broker/service-schema.ts";
 import { broadcast, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
-import { createCursorCodec } from "../../lib/cursor.ts";
+import { createListPages } from "../../mixins/list-pages.ts";
 import * as contract from "./dead-letters.contract.ts";
 import { listDeadLetters, positionOf, requestReplay } from "./dead-letters.repository.ts";
 
@@ -12,7 +12,7 @@ export function deadLetterActions({
   database,
   secret,
 }: Node): Record<"deadLetters" | "replayDeadLetter", AppActionSchema> {
-  const cursors = createCursorCodec(secret);
+  const pages = createListPages(secret);
   return {
     deadLetters: {
       visibility: "public",
@@ -20,13 +20,10 @@ export function deadLetterActions({
       async handler(ctx: Context<contract.ListDeadLetters>): Promise<ActionResult<"events.deadLetters">> {
         const { limit, cursor, consumer, isReplayed } = ctx.params;
         const scope = { list: "dead letters", consumer, isReplayed };
-        const after = cursor === undefined ? undefined : cursors.decode(cursor, scope);
-        if (cursor !== undefined && !after) throw appError("INVALID_CURSOR");
-
+        const after = pages.startOf(cursor, scope);
         const letters = await listDeadLetters(database, { consumer, isReplayed, after, limit: limit + 1 });
-        const page = letters.slice(0, limit);
-        const last = letters.length > limit ? page.at(-1) : undefined;
-        return { data: page, nextCursor: last ? cursors.encode(positionOf(last), scope) : null };
+        const { page, nextCursor } = pages.pageOf(letters, { limit, scope, positionOf });
+        return { data: page, nextCursor };
       },
     },
 

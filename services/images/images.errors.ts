@@ -23,8 +23,3 @@ export const bytesDiffer = (key: string) =>
 /** For minutes, so that the bytes of the image, which were thought to be left over, are being removed. */
 export const heldUp = () =>
   appError("STORAGE_UNAVAILABLE", {}, new Error("It took too long to write the image."));
-
-export const invalidCursor = () =>
-  appError("INVALID_CURSOR", {
-    errors: [{ field: "cursor", rule: "cursor", message: "The cursor does not belong to this list." }],
-  });

@@ -2,12 +2,12 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
-import { createCursorCodec } from "../../lib/cursor.ts";
 import type { PrincipalMeta } from "../../lib/principal.ts";
 import { createSweep } from "../../lib/sweep.ts";
 import { inTime } from "../../lib/waiting.ts";
 import { DatabaseErrorsMixin } from "../../mixins/database-errors.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
+import { createListPages } from "../../mixins/list-pages.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import { Creation } from "./creation.ts";
 import { CreationMixin, type CreatingMethods } from "./creation.mixin.ts";
@@ -15,7 +15,7 @@ import { avatarChanged, deleteImage } from "./deletion.ts";
 import { createImageProcessor } from "./create-image-processor.ts";
 import * as contract from "./images.contract.ts";
 import { requireImage, type ImageRecord } from "./images.domain.ts";
-import { avatarNotPublic, imageNotFound, invalidCursor } from "./images.errors.ts";
+import { avatarNotPublic, imageNotFound } from "./images.errors.ts";
 import { watchImages } from "./images.metrics.ts";
 import { ImagesRepository } from "./images.repository.ts";
 import { createImageView } from "./images.view.ts";
@@ -65,7 +65,7 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
   const creation = new Creation({ storage, images, removals, remover });
   const rendering = new Rendering({ config, database, storage, images, workshop });
   const view = createImageView(config, secret);
-  const cursors = createCursorCodec(secret);
+  const pages = createListPages(secret);
 
   return {
     name: "images",
@@ -101,17 +101,14 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
           const { id, limit, cursor } = ctx.params;
           const userId = id.toLowerCase();
           const scope = { list: "images", userId };
-          const after = cursor === undefined ? undefined : cursors.decode(cursor, scope);
-          if (cursor !== undefined && !after) throw invalidCursor();
-
-          const query = { userId, after, limit: limit + 1 };
+          const query = { userId, after: pages.startOf(cursor, scope), limit: limit + 1 };
           const records = await images.list(query, { fresh: ctx.meta.$cache === false });
-          const page = records.slice(0, limit);
-          const last = records.length > limit ? page.at(-1) : undefined;
-          return {
-            data: page.map((record) => view.toImage(record)),
-            nextCursor: last ? cursors.encode([last.createdAt, last.id], scope) : null,
-          };
+          const { page, nextCursor } = pages.pageOf(records, {
+            limit,
+            scope,
+            positionOf: (last) => [last.createdAt, last.id],
+          });
+          return { data: page.map((record) => view.toImage(record)), nextCursor };
         },
       },
 

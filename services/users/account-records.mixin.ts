@@ -3,11 +3,11 @@ import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
 import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
-import { createCursorCodec } from "../../lib/cursor.ts";
+import { createListPages } from "../../mixins/list-pages.ts";
 import { listEvents } from "../../mixins/list-events.ts";
 import * as contract from "./users.contract.ts";
 import { requireUser, toUser } from "./users.domain.ts";
-import { invalidCursor, userNotFound } from "./users.errors.ts";
+import { userNotFound } from "./users.errors.ts";
 import type { UsersRepository } from "./users.repository.ts";
 
 /** What the service that mixes this in has. */
@@ -24,7 +24,7 @@ const EXPORTED_IMAGES = 50;
 export function AccountRecordsMixin({
   secret,
 }: Pick<Node, "secret">): Pick<AppServiceSchema<object, object, Host>, "actions"> {
-  const cursors = createCursorCodec(secret);
+  const pages = createListPages(secret);
 
   return {
     actions: {
@@ -56,9 +56,7 @@ export function AccountRecordsMixin({
         async handler(ctx: Context<contract.UserHistory>): Promise<contract.HistoryPage> {
           const { id, limit, cursor } = ctx.params;
           const scope = { list: "history", id: id.toLowerCase() };
-          const position = cursor === undefined ? undefined : cursors.decode(cursor, scope);
-          if (cursor !== undefined && !position) throw invalidCursor();
-
+          const position = pages.startOf(cursor, scope);
           const after = position && Number(position[0]);
           // One more, so that a page that ends with the last event is known to be the last.
           const page = await eventsAbout(ctx, { id, after, limit: limit + 1 });
@@ -70,7 +68,7 @@ export function AccountRecordsMixin({
           const last = events.length < page.data.length ? Number(events.at(-1)?.sequence) : page.nextAfter;
           return {
             data: events.map(toHistoryEntry),
-            nextCursor: isLast ? null : cursors.encode([last], scope),
+            nextCursor: isLast ? null : pages.cursorAfter([last], scope),
           };
         },
       },

@@ -87,6 +87,13 @@ const email = {
   pattern: EMAIL,
   messages: { stringPattern: "The '{field}' field must be an email address." },
 } as const;
+
+/** The form in which addresses are stored and compared. */
+export function normaliseEmail(text: string): string {
+  // In this order: a capital with a mark may have no composed form where its small letter has one.
+  return text.trim().toLowerCase().normalize("NFC");
+}
+
 const name = {
   type: "string",
   trim: true,

@@ -1,6 +1,13 @@
 import { absenceOf, entryOf, type CacheEntry } from "../../broker/cache/entry.ts";
 import { invalidField } from "../../broker/errors.ts";
-import type { ListUsers, NewUser, User, UserChanges, UserRole } from "./users.contract.ts";
+import {
+  normaliseEmail,
+  type ListUsers,
+  type NewUser,
+  type User,
+  type UserChanges,
+  type UserRole,
+} from "./users.contract.ts";
 import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
 
 /** How long a deleted user can be restored. */
@@ -49,12 +56,6 @@ export function currentReading(user: User): CacheEntry | undefined {
 /** What `users.get` answers now that there is no such user any more. */
 export function absent(id: string, version: number): CacheEntry | undefined {
   return absenceOf(userNotFound(id), version);
-}
-
-/** The form in which addresses are stored and compared. */
-export function normaliseEmail(email: string): string {
-  // In this order: a capital with a mark may have no composed form where its small letter has one.
-  return email.trim().toLowerCase().normalize("NFC");
 }
 
 /** A whole profile; what the client left out is null. */

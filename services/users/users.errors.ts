@@ -21,8 +21,3 @@ export const restoreWindowClosed = (days: number) =>
 
 export const versionMismatch = (current: number) =>
   appError("PRECONDITION_FAILED", { detail: `The current version is ${current}.` });
-
-export const invalidCursor = () =>
-  appError("INVALID_CURSOR", {
-    errors: [{ field: "cursor", rule: "cursor", message: "The cursor does not belong to this list." }],
-  });

@@ -1,18 +1,18 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import { createCursorCodec } from "../../lib/cursor.ts";
 import { newId } from "../../lib/ids.ts";
 import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
+import { createListPages } from "../../mixins/list-pages.ts";
 import { UnitOfWorkMixin, type UnitOfWorkMethods } from "../../mixins/unit-of-work.mixin.ts";
 import { AccountLifeMixin, followUp, type Change, type ChangingMethods } from "./account-life.mixin.ts";
 import { AccountRecordsMixin } from "./account-records.mixin.ts";
 import { ShownImagesMixin } from "./shown-images.mixin.ts";
 import * as contract from "./users.contract.ts";
 import * as domain from "./users.domain.ts";
-import { invalidCursor, noUserWithEmail } from "./users.errors.ts";
+import { noUserWithEmail } from "./users.errors.ts";
 import { userModel } from "./users.model.ts";
 import { positionOf, UsersRepository } from "./users.repository.ts";
 
@@ -36,7 +36,7 @@ type Params<Name extends keyof contract.UsersActions> = Context<ActionParams<Nam
 
 export function createUsersService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
   const { database, config } = node;
-  const cursors = createCursorCodec(node.secret);
+  const pages = createListPages(node.secret);
 
   return {
     name: "users",
@@ -97,7 +97,7 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         visibility: "public",
         params: contract.getUserByEmailParams,
         async handler(ctx: Params<"users.getByEmail">) {
-          const record = await this.repository.findByEmail(domain.normaliseEmail(ctx.params.email));
+          const record = await this.repository.findByEmail(contract.normaliseEmail(ctx.params.email));
           if (!record) throw noUserWithEmail();
           return this.transformDocuments(ctx, {}, record);
         },
@@ -112,18 +112,15 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
           const { limit, sort, cursor } = ctx.params;
           const filter = domain.toFilter(ctx.params);
           const scope = { list: "users", sort, filter };
-          const after = cursor === undefined ? undefined : cursors.decode(cursor, scope);
-          if (cursor !== undefined && !after) throw invalidCursor();
-
-          const query = { filter, sort, after, limit: limit + 1 };
+          const query = { filter, sort, after: pages.startOf(cursor, scope), limit: limit + 1 };
           const records = await this.repository.list(query, { fresh: ctx.meta.$cache === false });
-          const page = records.slice(0, limit);
-          const last = records.length > limit ? page.at(-1) : undefined;
-          return {
-            // Not `transformDocuments`, which makes a chain of promises for every row.
-            data: page.map(domain.toUser),
-            nextCursor: last ? cursors.encode(positionOf(last, sort), scope) : null,
-          };
+          const { page, nextCursor } = pages.pageOf(records, {
+            limit,
+            scope,
+            positionOf: (record) => positionOf(record, sort),
+          });
+          // Not `transformDocuments`, which makes a chain of promises for every row.
+          return { data: page.map(domain.toUser), nextCursor };
         },
       },
 

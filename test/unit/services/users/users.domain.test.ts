@@ -1,13 +1,12 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 
-import type { NewUser } from "../../../../services/users/users.contract.ts";
+import { normaliseEmail, type NewUser } from "../../../../services/users/users.contract.ts";
 import {
   applyChanges,
   changedFields,
   changesTo,
   createUser,
-  normaliseEmail,
   requireLiveUser,
   requireRestorable,
   requireUser,
