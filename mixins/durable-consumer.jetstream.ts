@@ -19,8 +19,9 @@ interface JetStreamSourceOptions {
 
 const IN_PROGRESS_INTERVAL_MS = 1500;
 /**
- * Messages that this instance has in its hands, of all types: no more are pulled until half of them are settled. What is
- * in hand at a stop or a crash comes again, as an event that may have ended the process.
+ * Messages of one type that this instance pulls at once, less those that it has in its hands. While those are more than
+ * half as many, of all types, it pulls none. What is in hand at a stop or a crash comes again, as an event that may have
+ * ended the process.
  */
 const MAX_UNDER_WAY = 250;
 /** After this time NATS is asked again that did not answer, or had no stream yet. */

@@ -91,6 +91,7 @@ class Batch {
   #remaining: number;
   /** Messages that the stream has, and for which something is done afterwards. */
   #finishing = 0;
+  #isClosed = false;
 
   constructor(
     connection: NatsConnection,
@@ -125,14 +126,16 @@ class Batch {
     return error ? { confirmed, error } : { confirmed };
   }
 
+  /** What is done after a message may go on beyond this; nothing is sent any more. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#answers.close();
   }
 
   #send(index: number): void {
     const message = this.#messages[index];
-    if (!message) return;
+    if (!message || this.#isClosed) return;
     if (!this.#mayPublish()) {
       this.#ended.resolve(new Error("this node is not the leader any more"));
       return;

@@ -59,4 +59,24 @@ describe("what is done after a message", () => {
     expect(result).toMatchObject({ error: { message: "not deleted" } });
     expect(result.confirmed).toBeLessThan(2);
   });
+
+  test("lets the next message of its key not be sent when another one has failed meanwhile", async () => {
+    const failed = Promise.withResolvers<void>();
+    const done = Promise.withResolvers<void>();
+    const slow = { ...message("slow"), afterwards: () => failed.promise.then(done.resolve) };
+    const unknown = { ...message("unknown"), subject: "of.no.stream" };
+    const result = await publishInOrder(connection, [slow, message("slow"), unknown], {
+      timeoutMs: 10_000,
+      mayPublish: () => true,
+    });
+    expect(result).toMatchObject({ confirmed: 0, error: expect.any(Error) as unknown });
+
+    failed.resolve();
+    await done.promise;
+    // What was sent by then has arrived.
+    await connection.flush();
+    const { streams } = await connection.jetstreamManager();
+    const { state } = await streams.info("TEST", { subjects_filter: "test.slow" });
+    expect(state.subjects).toEqual({ "test.slow": 1 });
+  });
 });
