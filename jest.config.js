@@ -32,7 +32,7 @@ export default {
   workerGracefulExitTimeout: 30_000,
   openHandlesTimeout: 30_000,
   // Of each test and hook. Ends only what hangs: on a busy machine a few nodes and servers take many seconds to start.
-  testTimeout: 120_000,
+  testTimeout: 300_000,
   projects: [
     project("unit"),
     project("contract", servers),
