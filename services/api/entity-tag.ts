@@ -33,6 +33,8 @@ export function expectedVersionsOf(ifMatch: string | undefined): number[] | unde
  */
 export function knownTag(ifNoneMatch: string | undefined, tag: string): string | undefined {
   if (ifNoneMatch === undefined) return undefined;
+  // As nearly all clients write it.
+  if (ifNoneMatch === tag) return tag;
   if (ifNoneMatch.trim() === "*") return tag;
   return ifNoneMatch
     .split(",")

@@ -5,12 +5,11 @@ import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { mediaType, parseMediaPath, type MediaFile } from "../../lib/media-path.ts";
 import { createUrlSigner, type UrlSigner } from "../../lib/signed-url.ts";
-import type { ObjectInfo } from "../../lib/storage/storage.ts";
 import { rangeOf } from "./byte-range.ts";
 import { knownTag } from "./entity-tag.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
-import { MediaFiles, type MediaFilesParts } from "./media-files.ts";
+import { MediaFiles, type KnownFile, type MediaFilesParts } from "./media-files.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { pathOf, READ_METHODS, sendAllowed, sendEmpty, sendProblem } from "./respond.ts";
 
@@ -89,32 +88,36 @@ export class Media {
   async #answerRead(request: GatewayRequest, response: ServerResponse): Promise<void> {
     const wanted = this.#wantedBy(request);
     const { file } = wanted;
-    const admit = () => this.#admit(request, response);
     const { method, headers } = request;
-    const isPlain = method === "GET" && headers["if-none-match"] === undefined && headers.range === undefined;
+    const admit = () => this.#admit(request, response);
+    const recalled = this.#files.recall(file);
     // One look at the storage, unless it has to be known first what is there.
-    const whole = isPlain ? await this.#files.read(file, admit) : undefined;
-    const info = whole?.info ?? (await this.#files.head(file, admit));
-    const tag = tagOf(info);
+    const isPlain = method === "GET" && headers["if-none-match"] === undefined && headers.range === undefined;
+    const whole = !recalled && isPlain ? await this.#files.read(file, admit) : undefined;
+    const known = recalled ?? whole ?? (await this.#files.head(file, admit));
+    const { info, tag } = known;
     if (knownTag(headers["if-none-match"], tag) !== undefined) {
-      setHeaders(response, wanted, tag);
+      setCacheHeaders(response, wanted, tag);
       sendEmpty(response, 304);
       return;
     }
-    const range = method === "GET" ? partOf(request, info, tag) : undefined;
+    const range = method === "GET" ? rangeAskedOf(known, request) : undefined;
     if (range === "unsatisfiable") {
       response.setHeader("Content-Range", `bytes */${info.bytes}`);
       throw appError("RANGE_NOT_SATISFIABLE", { detail: `The file has ${info.bytes} bytes.` });
     }
-    const found = whole ?? (method === "GET" ? await this.#files.read(file, admit, range) : undefined);
-    setHeaders(response, wanted, tag);
+    const sent = whole ?? (method === "GET" ? await this.#files.read(file, admit, range) : undefined);
+    setCacheHeaders(response, wanted, tag);
+    response.setHeader("Content-Type", mediaType(file.format));
+    response.setHeader("Accept-Ranges", "bytes");
     response.setHeader("Content-Length", range ? range.end - range.start + 1 : info.bytes);
     if (range) {
       response.statusCode = 206;
       response.setHeader("Content-Range", `bytes ${range.start}-${range.end}/${info.bytes}`);
     }
-    if (found) await this.#send(request, response, found.body);
-    else response.end();
+    if (!sent) response.end();
+    else if (Buffer.isBuffer(sent.body)) this.#sendBytes(response, sent.body);
+    else await this.#sendStream(request, response, sent.body);
   }
 
   /** For what has to be made. @throws RATE_LIMITED */
@@ -123,18 +126,26 @@ export class Media {
     await this.#parts.limits?.admit(request, response, intent);
   }
 
-  /** As fast as the client takes it. */
-  async #send(request: GatewayRequest, response: ServerResponse, body: Buffer | Readable): Promise<void> {
+  #sendBytes(response: ServerResponse, bytes: Buffer): void {
+    response.end(bytes);
+    // The system has taken them all, or the client has left: there is nothing to wait for.
+    if (response.writableFinished || response.destroyed) return;
+    response.once("close", this.#files.lend(bytes.length));
+    this.#disconnectWhenIdle(response);
+  }
+
+  #disconnectWhenIdle(response: ServerResponse): void {
     response.setTimeout(this.#parts.idleMs ?? IDLE_MS, () => response.destroy());
-    if (Buffer.isBuffer(body)) {
-      response.end(body);
-      return;
-    }
+  }
+
+  /** As fast as the client takes it. */
+  async #sendStream(request: GatewayRequest, response: ServerResponse, stream: Readable): Promise<void> {
+    this.#disconnectWhenIdle(response);
     try {
-      await pipeline(body, response);
+      await pipeline(stream, response);
     } catch (error) {
       // For a client that had left already, the pipeline has not begun, and does not end what it was to read.
-      body.destroy();
+      stream.destroy();
       // Such clients are in the access log.
       if (CLIENT_HAS_LEFT.has((error as NodeJS.ErrnoException).code)) return;
       this.#parts.log.warn({ err: error, requestId: request.id }, "a file was not sent whole");
@@ -143,26 +154,18 @@ export class Media {
 }
 
 /** The part of a file that the client asks for, unless it has parts of another one. */
-function partOf({ headers }: GatewayRequest, { bytes }: ObjectInfo, tag: string): ReturnType<typeof rangeOf> {
-  return (headers["if-range"] ?? tag) === tag ? rangeOf(headers.range, bytes) : undefined;
+function rangeAskedOf({ info, tag }: KnownFile, { headers }: GatewayRequest): ReturnType<typeof rangeOf> {
+  return (headers["if-range"] ?? tag) === tag ? rangeOf(headers.range, info.bytes) : undefined;
 }
 
-/** Of the stored object: were it made anew, the tag would be another one. */
-function tagOf({ bytes, modifiedAt }: ObjectInfo): string {
-  return `"${modifiedAt.getTime().toString(36)}-${bytes.toString(36)}"`;
-}
-
-function setHeaders(
+/** What belongs to each answer about a file, also to the one that the client has it. */
+function setCacheHeaders(
   response: ServerResponse,
-  { file: { visibility, format }, maxAgeSeconds }: Wanted,
+  { file: { visibility }, maxAgeSeconds }: Wanted,
   tag: string,
 ): void {
-  response.setHeader("Content-Type", mediaType(format));
   response.setHeader("ETag", tag);
   response.setHeader("Cache-Control", `${visibility}, max-age=${maxAgeSeconds}, immutable`);
-  response.setHeader("Accept-Ranges", "bytes");
-  // Other sites show them, too.
-  response.setHeader("Cross-Origin-Resource-Policy", "cross-origin");
   if (visibility === "private") return;
   // Everybody may read them. Were it said to each origin by its name, a CDN would have to keep them for each.
   response.setHeader("Access-Control-Allow-Origin", "*");

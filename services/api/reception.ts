@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import cors from "cors";
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Listener } from "../../lib/http-server.ts";
 import { accessLog, type AccessLogParts } from "./access-log.ts";
 import { compressor } from "./compress.ts";
@@ -8,7 +8,7 @@ import type { GatewayRequest, Middleware } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { MEDIA_PREFIX } from "./media.ts";
 import { readRequestId } from "./request-parameters.ts";
-import { SECURITY_HEADERS } from "./security-headers.ts";
+import { IMAGE_SECURITY_HEADERS, SECURITY_HEADERS } from "./security-headers.ts";
 
 interface ReceptionParts extends AccessLogParts {
   corsOrigins: readonly string[];
@@ -31,7 +31,7 @@ export function reception(
   const compressText = ifAsked("accept-encoding", compressor());
   // Images are compressed already.
   const compress: Middleware = (request, response, next) =>
-    request.url?.startsWith(MEDIA_PREFIX) ? next() : compressText(request, response, next);
+    isOfImage(request) ? next() : compressText(request, response, next);
 
   return (incoming, response) => {
     const request = incoming as GatewayRequest;
@@ -41,11 +41,15 @@ export function reception(
     // Until the guard knows better. A call that had no principal would be made in the name of this node.
     request.principal = ANONYMOUS;
     logWhenDone(request, response);
-    response.setFixedHeaders(SECURITY_HEADERS);
+    response.setFixedHeaders(isOfImage(request) ? IMAGE_SECURITY_HEADERS : SECURITY_HEADERS);
     if (isDraining()) response.setHeader("Connection", "close");
     response.setHeader("X-Request-Id", request.id);
     forBrowsers(request, response, () => compress(request, response, () => serve(request, response)));
   };
+}
+
+function isOfImage({ url }: Pick<IncomingMessage, "url">): boolean {
+  return url?.startsWith(MEDIA_PREFIX) ?? false;
 }
 
 /** Spares requests without the header the cost of a middleware that has nothing to do for them. */
