@@ -14,9 +14,18 @@ export function spread({ median, lowest, highest }: Spread): string {
   return `${median.toFixed(2)} (${lowest.toFixed(2)}–${highest.toFixed(2)})`;
 }
 
-/** A table in Markdown. */
+/** A table in Markdown, as prettier writes it: text to the left, figures to the right. */
 export function renderTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  // Text to the left, figures to the right.
-  const alignment = header.map((_, column) => (column === 0 ? "---" : "---:"));
-  return [header, alignment, ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+  const lines = [header, ...rows];
+  const widths = header.map((_, column) => Math.max(3, ...lines.map((cells) => cells[column]?.length ?? 0)));
+  const isText = (column: number): boolean => column === 0;
+  const alignment = widths.map((width, column) => (isText(column) ? "-" : ":").padStart(width, "-"));
+  const padded = lines.map((cells) =>
+    widths.map((width, column) => {
+      const cell = cells[column] ?? "";
+      return isText(column) ? cell.padEnd(width) : cell.padStart(width);
+    }),
+  );
+  padded.splice(1, 0, alignment);
+  return padded.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }

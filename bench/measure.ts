@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 
 import type { Case } from "./cases.ts";
+import type { FileLoad, FileLoadResult } from "./file-load.ts";
 import type { LoadResult, LoadSpec } from "./load.ts";
 import { watchUsage } from "./process-usage.ts";
 import type { Servers } from "./servers.ts";
@@ -81,10 +82,19 @@ async function runLoad(side: Side, measured: Case, seconds: number): Promise<Sam
 }
 
 /** Runs one load in a process of its own. */
-export async function runLoadGenerator(load: LoadSpec): Promise<LoadResult> {
-  const child = fork(join(import.meta.dirname, "load.ts"));
+export function runLoadGenerator(load: LoadSpec): Promise<LoadResult> {
+  return runProgram("load.ts", load);
+}
+
+/** As {@link runLoadGenerator}, for files. */
+export function runFileLoad(load: FileLoad): Promise<FileLoadResult> {
+  return runProgram("file-load.ts", load);
+}
+
+async function runProgram<Result>(name: string, load: LoadSpec | FileLoad): Promise<Result> {
+  const child = fork(join(import.meta.dirname, name));
   child.send(load);
-  const [result] = (await Promise.race([once(child, "message"), failure(child)])) as [LoadResult];
+  const [result] = (await Promise.race([once(child, "message"), failure(child)])) as [Result];
   return result;
 }
 

@@ -20,7 +20,7 @@ import { silentLogger } from "../test/support/silent-logger.ts";
 import { closeTestRun, temporaryDir, testRunDir } from "../test/support/test-run.ts";
 import { waitFor } from "../test/support/wait-for.ts";
 import { renderTable, spread, verdict, whole } from "./figures.ts";
-import { runLoadGenerator, type Sample } from "./measure.ts";
+import { runFileLoad } from "./measure.ts";
 import { watchUsage } from "./process-usage.ts";
 import { median } from "./statistics.ts";
 import { ratioOf } from "./summary.ts";
@@ -45,6 +45,13 @@ interface Side {
   name: string;
   url: string;
   pid: number;
+}
+
+/** One run against one side. */
+interface Sample {
+  requestsPerSecond: number;
+  /** Of its process. */
+  cpuMicrosecondsPerRequest: number;
 }
 
 const { values: options } = parseArgs({
@@ -115,16 +122,17 @@ async function storeFiles(bytes: number): Promise<string[]> {
 }
 
 /** Puts both sides under load in turns (A B, B A, …), after a warm-up. */
-async function measure({ title, bytes, isKnown }: Case, [ours, theirs]: [Side, Side]): Promise<string[]> {
+async function measure(measured: Case, [ours, theirs]: [Side, Side]): Promise<string[]> {
+  const { title, bytes, isKnown } = measured;
   const paths = (await storeFiles(bytes)).slice(0, isKnown ? 1 : FILES);
   const samples = new Map<Side, Sample[]>([
     [ours, []],
     [theirs, []],
   ]);
-  for (const side of [ours, theirs]) await run(side, paths, isKnown, WARM_UP_SECONDS);
+  for (const side of [ours, theirs]) await run(side, paths, measured, WARM_UP_SECONDS);
   for (let round = 0; round < Number(options.rounds); round += 1) {
     for (const side of round % 2 === 0 ? [ours, theirs] : [theirs, ours]) {
-      const sample = await run(side, paths, isKnown, Number(options.seconds));
+      const sample = await run(side, paths, measured, Number(options.seconds));
       samples.get(side)?.push(sample);
       console.error(`${title}: ${side.name} ${whole(sample.requestsPerSecond)} requests/s`);
     }
@@ -138,20 +146,18 @@ async function measure({ title, bytes, isKnown }: Case, [ours, theirs]: [Side, S
   return [title, speedOf(own), speedOf(other), spread(ratio), target, `${cpuOf(own)} / ${cpuOf(other)}`];
 }
 
-/** @throws {Error} when anything is answered that is not expected: the figures would mean nothing */
-async function run(side: Side, paths: string[], isKnown: boolean, seconds: number): Promise<Sample> {
-  const headers: Record<string, string> = isKnown
-    ? { "if-none-match": await tagOf(`${side.url}${paths[0]}`) }
-    : {};
-  const load = { baseUrl: side.url, paths, creates: false, headers, connections: CONNECTIONS, seconds };
+async function run(side: Side, paths: string[], { bytes, isKnown }: Case, seconds: number): Promise<Sample> {
+  const load = {
+    baseUrl: side.url,
+    paths,
+    header: isKnown ? `If-None-Match: ${await tagOf(`${side.url}${paths[0]}`)}` : "",
+    expected: isKnown ? { status: 304, bytes: 0 } : { status: 200, bytes },
+    connections: CONNECTIONS,
+    seconds,
+  };
   const usageOf = watchUsage([side.pid]);
-  const result = await runLoadGenerator(load);
-  const { peakBytes, cpuSeconds } = usageOf();
-  const others = Object.keys(result.unexpected).join();
-  if (result.failed > 0 || others !== (isKnown ? "304" : "")) {
-    throw new Error(`${side.name}: ${result.failed} failed, statuses ${others}`);
-  }
-  return { ...result, peakBytes, cpuMicrosecondsPerRequest: (cpuSeconds * 1e6) / result.completed };
+  const { requestsPerSecond, completed } = await runFileLoad(load);
+  return { requestsPerSecond, cpuMicrosecondsPerRequest: (usageOf().cpuSeconds * 1e6) / completed };
 }
 
 async function tagOf(url: string): Promise<string> {

@@ -36,8 +36,8 @@ export function summarize(measurement: Measurement): Summary {
 }
 
 /** The quotient of two series round by round: a disturbance that lasts a round then cancels out. */
-export function ratioOf(dividends: Sample[], divisors: Sample[], figure: (sample: Sample) => number): Spread {
-  const ratios = dividends.map((dividend, round) => figure(dividend) / figure(divisors[round] as Sample));
+export function ratioOf<T>(dividends: T[], divisors: T[], figure: (sample: T) => number): Spread {
+  const ratios = dividends.map((dividend, round) => figure(dividend) / figure(divisors[round] as T));
   return { median: median(ratios), lowest: Math.min(...ratios), highest: Math.max(...ratios) };
 }
 
