@@ -33,6 +33,9 @@ export function createHttpServer(handler: Listener): Server {
       // Node would answer with an empty body.
       requireHostHeader: false,
       ServerResponse: ListedHeadersResponse,
+      // Most requests have no body, and a stream that is read to its end costs a twelfth of an answer. Theirs has ended
+      // (`readableEnded`) before anybody can hear of it.
+      optimizeEmptyRequests: true,
     },
     listener,
   );

@@ -83,7 +83,8 @@ export function sendProblem(
   response.setHeader("Cache-Control", "no-store");
   if (problem.status === 401 && !response.hasHeader("WWW-Authenticate")) challenge(response);
   if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
-  if (request.complete) finish(response, problem.status, body);
+  // Without a body there is nothing to come, before Node's parser says so.
+  if (request.complete || request.readableEnded) finish(response, problem.status, body);
   else finishEarly(request, response, problem.status, body);
 }
 

@@ -45,7 +45,8 @@ export function fileOf(request: IncomingMessage, limitBytes: number): Readable {
     request.pause();
     sink.destroy();
   });
-  if (request.destroyed) breakOff();
+  // One that has no body is both destroyed and ended.
+  if (request.destroyed && !request.readableEnded) breakOff();
   else request.pipe(sink);
   return file;
 

@@ -110,6 +110,14 @@ test.each(["TRACE", "PROPFIND", "PURGE"])("the method %s is not allowed", async 
   expect(response.headers["allow"]).toBe("POST, GET, HEAD, OPTIONS");
 });
 
+test("a request without a body that is refused at once leaves its connection open", async () => {
+  const refused = `TRACE ${USERS} HTTP/1.1\r\nHost: rollcall\r\n\r\n`;
+  const { status, text } = await sendRaw(node.url, [refused, `GET ${USERS} HTTP/1.1\r\n${HOST}\r\n`]);
+
+  expect(status).toBe(405);
+  expect(text.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 401"]);
+});
+
 test.each([
   [
     "a path",

@@ -88,6 +88,16 @@ async function untilNothingIsLeft(): Promise<void> {
   expect(await filesInSpool()).toEqual([]);
 }
 
+test.each([
+  ["image/png", "The file is empty."],
+  ["multipart/form-data; boundary=x", "The body is not a whole multipart form."],
+])("a request that has no body at all is refused: %s", async (type, detail) => {
+  const head = `POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: ${type}\r\n\r\n`;
+  const { status, text } = await sendRaw(url, [head]);
+  expect([status, text]).toEqual([400, expect.stringContaining(detail)]);
+  await untilNothingIsLeft();
+});
+
 describe("an upload", () => {
   const content = randomBytes(90_000);
 
