@@ -20,7 +20,9 @@ function soleIdOf(params: unknown): string | undefined {
   if (typeof params !== "object" || params === null) return undefined;
   const { id } = params as { id?: unknown };
   if (typeof id !== "string" || !UUID.test(id)) return undefined;
-  // A member that is undefined is none.
-  const isSole = Object.entries(params).every(([name, value]) => name === "id" || value === undefined);
-  return isSole ? id : undefined;
+  for (const name in params) {
+    // A member that is undefined is none.
+    if (name !== "id" && (params as Record<string, unknown>)[name] !== undefined) return undefined;
+  }
+  return id;
 }

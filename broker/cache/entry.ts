@@ -23,6 +23,14 @@ export interface Keepable {
   readonly lifeMs: number;
 }
 
+/**
+ * The version of which other nodes are told. What has none cannot be told from what was before: they have to drop whatever
+ * they have.
+ */
+export function toldVersionOf({ entry }: Keepable): number | undefined {
+  return entry.version || undefined;
+}
+
 /** The entry of a result. */
 export function entryOf(value: unknown): CacheEntry {
   return { version: versionOf(value), value };

@@ -10,7 +10,7 @@ export interface Invalidation {
   readonly namespace?: string;
   readonly key?: string;
   /** There is no older version any more; without it, the entry is dropped whatever its version. */
-  readonly version?: number;
+  readonly version?: number | undefined;
   /** Redis could not be told: those who can reach it are asked to. */
   readonly isUnsettled?: boolean;
 }

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { InTime, RedisLink } from "../../lib/redis-link.ts";
 import { namespaceOf } from "./cache-key.ts";
-import { decode, type Keepable } from "./entry.ts";
+import { decode, toldVersionOf, type Keepable } from "./entry.ts";
 import { encodeMessage, REDIS_CHANNEL, type Invalidation } from "./messages.ts";
 import { STORE } from "./redis-scripts.ts";
 import type { CacheStatistics } from "./statistics.ts";
@@ -20,6 +20,7 @@ const SETTLE_BATCH = 50;
 /** What the script answers instead of the version that stays. */
 export const STORED = -1;
 const NO_MEMORY = -2;
+const EPOCH_CHANGED = -3;
 
 interface Scripts {
   cacheStore(epochKey: string, entryKey: string, ...args: (string | number)[]): Promise<number>;
@@ -28,8 +29,6 @@ interface Scripts {
 /** What Redis has under a key. */
 export interface Looked {
   found: Keepable | undefined;
-  /** Of the namespace at that time; what is read now is not to be kept under another one. */
-  epoch: string;
 }
 
 /**
@@ -43,18 +42,32 @@ export class RedisLevel {
   readonly #statistics: CacheStatistics;
   readonly #unsettled = new Map<string, number>();
   readonly #invalidNamespaces = new Set<string>();
+  /** By namespace, as Redis has said last. */
+  readonly #epochs = new Map<string, string>();
 
   constructor(link: RedisLink, nodeId: string, statistics: CacheStatistics) {
     this.#link = link;
     this.#nodeId = nodeId;
     this.#statistics = statistics;
     link.client.defineCommand("cacheStore", { numberOfKeys: 2, lua: STORE });
-    link.beforeUse((inTime) => this.#settle(inTime));
+    link.beforeUse((inTime) => {
+      // It may be another server, or have lost them.
+      this.#epochs.clear();
+      return this.#settle(inTime);
+    });
   }
 
   /** Of the process that is connected; empty when none is. */
   get serverId(): string {
     return this.#link.serverId;
+  }
+
+  /**
+   * The epoch of a key's namespace; undefined when it is not known. What is read from now on may be kept under this one:
+   * with the next, what was read before is invalid.
+   */
+  epochOf(key: string): string | undefined {
+    return this.#epochs.get(namespaceOf(key));
   }
 
   /** Undefined when Redis does not answer, or would too late. */
@@ -70,22 +83,24 @@ export class RedisLevel {
       statistics.errors += 1;
       return undefined;
     }
-    const [epoch, text] = answer;
-    const sealed = `${serverId}.${epoch ?? "0"}`;
-    const { found, isGarbage } = parse(text, sealed);
+    const [epoch, text] = [answer[0] ?? "0", answer[1]];
+    this.#epochs.set(namespaceOf(key), epoch);
+    const { found, isGarbage } = parse(text, `${serverId}.${epoch}`);
     if (isGarbage) statistics.errors += 1;
     if (found) statistics.hits += 1;
     else statistics.misses += 1;
-    return { found, epoch: epoch ?? "0" };
+    return { found };
   }
 
   /**
    * Keeps what was read, unless Redis has something newer.
    *
+   * @param epoch at which it was read; empty: any
    * @returns {@link STORED}, the version of what is newer, or undefined when it is not kept for another reason
    */
   async fill(key: string, keepable: Keepable, epoch: string): Promise<number | undefined> {
     const answer = await this.#attempt(key, (client) => this.#store(client, key, keepable, { epoch }));
+    if (answer === EPOCH_CHANGED) this.#epochs.delete(namespaceOf(key));
     return answer === undefined || answer < STORED ? undefined : answer;
   }
 
@@ -95,8 +110,7 @@ export class RedisLevel {
    * @returns whether Redis knows of the change; else it is to be left unsettled
    */
   async write(key: string, keepable: Keepable): Promise<boolean> {
-    const { version } = keepable.entry;
-    const message = encodeMessage({ node: this.#nodeId, key, version });
+    const message = encodeMessage({ node: this.#nodeId, key, version: toldVersionOf(keepable) });
     const stored = await this.#attempt(key, (client) => this.#store(client, key, keepable, { message }));
     return stored !== undefined;
   }
@@ -138,6 +152,11 @@ export class RedisLevel {
 
   /** Remembers a change that Redis may not know of, also one of another node, until Redis was told. */
   leaveUnsettled(key: string, version: number): void {
+    // There is nothing by which Redis could be told of it later.
+    if (version === 0) {
+      this.#invalidNamespaces.add(namespaceOf(key));
+      return;
+    }
     this.#unsettled.set(key, Math.max(version, this.#unsettled.get(key) ?? 0));
     if (this.#unsettled.size <= MAX_UNSETTLED) return;
     for (const unsettled of this.#unsettled.keys()) this.#invalidNamespaces.add(namespaceOf(unsettled));

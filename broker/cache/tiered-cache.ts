@@ -6,7 +6,7 @@ import { inTime } from "../../lib/waiting.ts";
 import type { Answer, Cache, CacheChange, LevelSize, Load } from "./cache.ts";
 import { namespaceOf } from "./cache-key.ts";
 import { BEAT_INTERVAL_MS } from "./coverage.ts";
-import { absenceOf, encode, entryOf, type CacheEntry, type Keepable } from "./entry.ts";
+import { absenceOf, encode, entryOf, toldVersionOf, type CacheEntry, type Keepable } from "./entry.ts";
 import { MemoryLevel } from "./memory-level.ts";
 import type { Invalidation } from "./messages.ts";
 import { Peers } from "./peers.ts";
@@ -94,8 +94,11 @@ export class TieredCache implements Cache {
     return flight;
   }
 
-  refresh(key: string, load: Load): Promise<Answer> {
-    return this.#load(key, load, "");
+  async refresh(key: string, load: Load): Promise<Answer> {
+    // Else Redis could not be given what is read, and would keep what it has.
+    const needsEpoch = !load.isRemote && this.#redis?.epochOf(key) === undefined;
+    if (needsEpoch) await this.#lookInRedis(key);
+    return this.#load(key, load);
   }
 
   async change(changes: readonly CacheChange[]): Promise<void> {
@@ -148,7 +151,7 @@ export class TieredCache implements Cache {
   async #fetch(key: string, load: Load): Promise<Answer> {
     const looked = await this.#lookInRedis(key);
     if (looked?.found) return { entry: looked.found.entry, source: "redis" };
-    return this.#load(key, load, looked?.epoch ?? "");
+    return this.#load(key, load);
   }
 
   /** What Redis has, unless it is older than what this node has heard of. It is in memory from then on. */
@@ -156,14 +159,14 @@ export class TieredCache implements Cache {
     const readAt = performance.now();
     const looked = this.#redis && (await inTime(this.#redis.get(key), PATIENCE_MS));
     if (!looked?.found) return looked;
-    if (!this.#memory.accepts(key, looked.found.entry.version, readAt))
-      return { ...looked, found: undefined };
+    if (!this.#memory.accepts(key, looked.found.entry.version, readAt)) return { found: undefined };
     this.#memory.fill(key, looked.found, readAt);
     return looked;
   }
 
-  async #load(key: string, load: Load, epoch: string): Promise<Answer> {
+  async #load(key: string, load: Load): Promise<Answer> {
     const readAt = performance.now();
+    const epoch = this.#redis?.epochOf(key);
     const entry = await load().then(entryOf, (error: unknown) => {
       const absence = absenceOf(error);
       if (!absence) throw error;
@@ -174,7 +177,7 @@ export class TieredCache implements Cache {
     if (isAnswer && performance.now() - readAt < MAX_READ_MS && !this.#isKept(key, entry, load)) {
       const keepable = this.#keepable(entry, false);
       const isKeptHere = this.#memory.fill(key, keepable, readAt);
-      if (isKeptHere && !load.isRemote && this.#redis)
+      if (isKeptHere && !load.isRemote && this.#redis && epoch !== undefined)
         void this.#fillRedis(this.#redis, key, keepable, epoch);
     }
     return { entry, source: "database" };
@@ -209,18 +212,16 @@ export class TieredCache implements Cache {
 
   /** Redis is told, and nobody waits for it: who has heard of the change takes nothing older from there. */
   #write(key: string, keepable: Keepable): void {
-    const { version } = keepable.entry;
     this.#memory.write(key, keepable);
     this.#flights.delete(key);
-    this.#peers.tell({ key, version });
+    this.#peers.tell({ key, version: toldVersionOf(keepable) });
     if (this.#redis) void this.#writeRedis(this.#redis, key, keepable);
   }
 
   async #writeRedis(redis: RedisLevel, key: string, keepable: Keepable): Promise<void> {
-    const { version } = keepable.entry;
     if (await redis.write(key, keepable)) return;
-    redis.leaveUnsettled(key, version);
-    this.#peers.tell({ key, version, isUnsettled: true });
+    redis.leaveUnsettled(key, keepable.entry.version);
+    this.#peers.tell({ key, version: toldVersionOf(keepable), isUnsettled: true });
   }
 
   async #raise(key: string, version: number): Promise<void> {

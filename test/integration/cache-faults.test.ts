@@ -10,7 +10,7 @@ import { cacheKey } from "../../broker/cache/cache-key.ts";
 import { changeCache, type Cacher } from "../../broker/cache/cacher.ts";
 import { entryOf } from "../../broker/cache/entry.ts";
 import { RedisLink } from "../../lib/redis-link.ts";
-import { CachedValues } from "../support/cached-values.ts";
+import { cacherOf, CachedValues } from "../support/cached-values.ts";
 import { startRedis } from "../support/redis.ts";
 import type { TestServer } from "../support/server-process.ts";
 import { silentLogger } from "../support/silent-logger.ts";
@@ -67,6 +67,12 @@ const untilStored = (broker: ServiceBroker, key: string): Promise<unknown> =>
     },
     { description: "the answer to be in Redis" },
   );
+
+/** How many scripts Redis has run. */
+async function scriptsRun(): Promise<number> {
+  const calls = [...(await client.info("commandstats")).matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)];
+  return calls.reduce((sum, [, count]) => sum + Number(count), 0);
+}
 
 /** What a unit of work does after its commit. */
 async function change(broker: ServiceBroker, key: string, version: number): Promise<void> {
@@ -130,6 +136,44 @@ describe("what somebody else has written to Redis", () => {
     await waitFor(async () => (await client.get(stored(key)).catch(() => ""))?.includes('{"version":1}'), {
       description: "the answer to be written",
     });
+  });
+});
+
+describe("a value without a version", () => {
+  test("that is set on one node takes the place of what another one has in memory", async () => {
+    const [one, other] = [await startNode(redis.url), await startNode(redis.url)];
+    const [here, there] = [await cacherOf(one), await cacherOf(other)];
+    await here.set("kept:key", "before");
+    await waitFor(async () => (await there.get("kept:key")) !== undefined, {
+      description: "it to be shared",
+    });
+    await here.set("kept:key", "after");
+    await waitFor(async () => ((await there.get("kept:key")) as unknown) === "after", {
+      description: "the other node to have what was set",
+    });
+  });
+});
+
+describe("what was read before a purge, of which the node has not heard yet,", () => {
+  test.each([
+    ["a read", {}],
+    ["a read that wants it from the database", { $cache: false }],
+  ])("is not kept in Redis: %s", async (_what, meta) => {
+    const [slow, other] = [await startNode(proxy.url), await startNode(redis.url)];
+    const [key, before] = [randomUUID(), Promise.withResolvers<unknown>()];
+    source.fallback = { version: 1 };
+    await untilStored(slow, randomUUID());
+    source.values.set(key, before.promise);
+    const reading = slow.call("values.get", { key }, { meta });
+    await waitFor(() => source.missesOf(key) === 1, { description: "the read to have begun" });
+
+    proxy.delayAnswers(() => 300);
+    await (other.cacher as Cacher).cache.purge(["values.get"]);
+    const scripts = await scriptsRun();
+    before.resolve({ version: 1 });
+    await reading;
+    await waitFor(async () => (await scriptsRun()) > scripts, { description: "Redis to be given it" });
+    expect(await client.exists(stored(key))).toBe(0);
   });
 });
 
