@@ -151,6 +151,7 @@ describe("a value without a version", () => {
     await waitFor(async () => ((await there.get("kept:key")) as unknown) === "after", {
       description: "the other node to have what was set",
     });
+    expect(await here.get("kept:key")).toBe("after");
   });
 });
 
