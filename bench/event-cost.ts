@@ -75,6 +75,7 @@ async function withoutRelay<T>({ database }: Servers, work: () => Promise<T>): P
     await database.query(`SELECT pg_advisory_unlock(${RELAY_LOCK})`);
   }
 }
+
 async function createUsers(side: Side, seconds: number): Promise<Cost> {
   const client = new RestClient(side.baseUrl, { maxSockets: MAX_SOCKETS });
   const count = seconds * CREATES_PER_SECOND;

@@ -5,8 +5,8 @@ const NOTIFY = { name: "unit-of-work.notify", text: "SELECT pg_notify('events_ou
 
 /** So long the relay is left asleep, while the node answers whoever has asked for the change. */
 const DELAY_MS = 1;
-/** So long after it was told, it is not told again: at a high rate of changes it is told of many at once. */
-const REST_MS = 3;
+/** How often it is told at most: at a high rate of changes, of many at once. */
+const INTERVAL_MS = 3;
 
 /** One for each node, whose services share its database. */
 const wakeups = new WeakMap<Database, () => void>();
@@ -28,18 +28,21 @@ function createWakeup(database: Database): () => void {
   let isBusy = false;
   let isWanted = false;
   const wait = (ms: number): Promise<void> => sleep(ms, undefined, { ref: false });
-  const notify = (): Promise<unknown> => database.query(NOTIFY, []).catch(() => undefined);
+  const notify = async (): Promise<void> => {
+    await wait(DELAY_MS);
+    isWanted = false;
+    await database.query(NOTIFY, []).catch(() => undefined);
+  };
   const run = async (): Promise<void> => {
-    isBusy = true;
-    while (isWanted) {
-      await wait(DELAY_MS);
-      isWanted = false;
-      await Promise.all([notify(), wait(REST_MS)]);
-    }
+    await Promise.all([notify(), wait(INTERVAL_MS)]);
     isBusy = false;
+    if (isWanted) wake();
   };
-  return () => {
+  const wake = (): void => {
     isWanted = true;
-    if (!isBusy) void run();
+    if (isBusy) return;
+    isBusy = true;
+    void run();
   };
+  return wake;
 }
