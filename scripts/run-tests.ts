@@ -50,7 +50,7 @@ const STAGES: readonly Stage[] = [
   },
   jestStage("unit", 8 * MINUTE_MS),
   jestStage("contract", 8 * MINUTE_MS),
-  jestStage("integration", 20 * MINUTE_MS),
+  jestStage("integration", 25 * MINUTE_MS),
   // One file at a time: they start many processes and measure how long faults last.
   jestStage("e2e", 20 * MINUTE_MS, 1),
 ];
