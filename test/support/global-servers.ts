@@ -2,7 +2,7 @@ import { createDatabase, databaseUrl, TEMPLATE_DATABASE } from "./databases.ts";
 import { migrate } from "../../bootstrap/migrate.ts";
 import { startNats } from "./nats.ts";
 import { startPostgres } from "./postgres.ts";
-import { describeProcess, processesOfRun } from "./processes.ts";
+import { describeProcess, processesOfRun, signalAll } from "./processes.ts";
 import { startRedis } from "./redis.ts";
 import { publishSharedServers } from "./shared-servers.ts";
 import { silentLogger } from "./silent-logger.ts";
@@ -44,12 +44,13 @@ export async function startGlobalServers(): Promise<void> {
  */
 export async function stopGlobalServers(): Promise<void> {
   await Promise.all(running.splice(0).map((server) => server.stop()));
-  const leftRunning = await findLeftProcesses();
+  const leftRunning = await endLeftProcesses();
   await closeTestRun();
   if (leftRunning.length > 0) throw new Error(`Left running by tests:\n${leftRunning.join("\n")}`);
 }
 
-async function findLeftProcesses(): Promise<string[]> {
+/** @returns what was left running; it is ended, lest the next stage of the run is blamed for it */
+async function endLeftProcesses(): Promise<string[]> {
   // Jest itself carries the mark when the runner of all stages opened the run.
   const find = (): number[] =>
     processesOfRun(RUN_VARIABLE, testRunDir()).filter((pid) => pid !== process.pid);
@@ -60,6 +61,9 @@ async function findLeftProcesses(): Promise<string[]> {
     });
     return [];
   } catch {
-    return find().map(describeProcess);
+    const left = find();
+    const descriptions = left.map(describeProcess);
+    signalAll(left, "SIGKILL");
+    return descriptions;
   }
 }
