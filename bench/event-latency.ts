@@ -27,8 +27,9 @@ const LATENCIES = `
   WHERE users.id = ANY ($1)`;
 
 /**
- * How long it takes from the commit of a user until the handler of its event is called. Creates users at a steady rate, whatever the answers take, while the nodes of users, of the relay and of a consumer
- * are processes of their own. Needs a PostgreSQL with `track_commit_timestamp`.
+ * How long it takes from the commit of a user until the handler of its event is called. Creates users at a steady rate,
+ * whatever the answers take, while the nodes of users, of the relay and of a consumer are processes of their own. Needs a
+ * PostgreSQL with `track_commit_timestamp`.
  */
 export async function measureEventLatency(
   servers: Servers,
@@ -54,7 +55,9 @@ export async function measureEventLatency(
   );
   try {
     await writer.broker.waitForServices("users");
-    await createUsers(writer.broker, WARM_UP_SECONDS * EVENTS_PER_SECOND);
+    const warmUpIds = await createUsers(writer.broker, WARM_UP_SECONDS * EVENTS_PER_SECOND);
+    // A consumer that is new begins with all events that there are.
+    await readLatencies(servers, warmUpIds);
     const measured: Latencies[] = [];
     for (let round = 0; round < rounds; round += 1) {
       const ids = await createUsers(writer.broker, seconds * EVENTS_PER_SECOND);

@@ -14,7 +14,7 @@ import { newId } from "../lib/ids.ts";
 import { measurePublishingCost, type CostRound } from "./event-cost.ts";
 import { measureEventLatency } from "./event-latency.ts";
 import { startEventNode } from "./event-nodes.ts";
-import { verdict, whole } from "./figures.ts";
+import { renderTable, verdict, whole } from "./figures.ts";
 import { describeMachine } from "./machine.ts";
 import { startServers, type Servers } from "./servers.ts";
 import { median, type Latencies } from "./statistics.ts";
@@ -124,53 +124,49 @@ async function measureDrain({ database }: Servers): Promise<Drain> {
 }
 
 function renderLatencies(latencies: readonly Latencies[]): string {
-  const lines = latencies.map(
-    ({ count, p50, p99, max }) =>
-      `| ${whole(count)} | ${p50.toFixed(2)} | ${p99.toFixed(2)} | ${max.toFixed(2)} |`,
-  );
+  const lines = latencies.map(({ count, p50, p99, max }) => [
+    whole(count),
+    p50.toFixed(2),
+    p99.toFixed(2),
+    max.toFixed(2),
+  ]);
   const p50 = median(latencies.map((round) => round.p50));
   const p99 = median(latencies.map((round) => round.p99));
   return [
     "## From the commit to the handler of a durable consumer",
     "200 users a second are created; milliseconds from the commit, before it is flushed, until the handler is called.",
-    ["| events | p50 | p99 | slowest |", "| ---: | ---: | ---: | ---: |", ...lines].join("\n"),
+    renderTable(["events", "p50", "p99", "slowest"], lines),
     `Median p50: ${p50.toFixed(2)}; target at most ${TARGET_P50_MS}: ${verdict(p50 <= TARGET_P50_MS)}. Median p99: ${p99.toFixed(2)}; target at most ${TARGET_P99_MS}: ${verdict(p99 <= TARGET_P99_MS)}.`,
   ].join("\n\n");
 }
 
 function renderDrains(drains: readonly Drain[]): string {
   const perSecond = (ms: number): string => whole((rows / ms) * 1000);
-  const lines = drains.map(
-    ({ loggedMs, publishedMs }, index) =>
-      `| ${index + 1} | ${perSecond(loggedMs)} | ${perSecond(publishedMs)} |`,
-  );
+  const lines = drains.map(({ loggedMs, publishedMs }, index) => [
+    String(index + 1),
+    perSecond(loggedMs),
+    perSecond(publishedMs),
+  ]);
   const publishedMs = median(drains.map((drain) => drain.publishedMs));
   return [
     `## A backlog of ${whole(rows)} events`,
     `One relay; from the commit until the last event is in the log, and until the stream has confirmed it.`,
-    [
-      "| backlog | moved to the log, events/s | published, events/s |",
-      "| ---: | ---: | ---: |",
-      ...lines,
-    ].join("\n"),
+    renderTable(["backlog", "moved to the log, events/s", "published, events/s"], lines),
     `Median published: ${perSecond(publishedMs)} events/s; target ${whole(TARGET_PER_SECOND)}: ${verdict((rows / publishedMs) * 1000 >= TARGET_PER_SECOND)}.`,
   ].join("\n\n");
 }
 
 function renderCosts(costs: readonly CostRound[]): string {
-  const lines = costs.map(
-    ({ published, unpublished }) =>
-      `| ${published.p50.toFixed(2)} | ${unpublished.p50.toFixed(2)} | ${(published.p50 / unpublished.p50).toFixed(2)} | ${published.p99.toFixed(2)} | ${unpublished.p99.toFixed(2)} |`,
+  const lines = costs.map(({ published, unpublished }) =>
+    [published.p50, unpublished.p50, published.p50 / unpublished.p50, published.p99, unpublished.p99].map(
+      (value) => value.toFixed(2),
+    ),
   );
   const cost = median(costs.map(({ published, unpublished }) => published.p50 / unpublished.p50));
   return [
     "## What publishing costs those who write",
     "`POST /users`, 200 a second at a steady rate, with a relay that publishes and without any; milliseconds from the moment at which a request was due. Both sides are the same processes, in turns: a relay that may not lead does nothing.",
-    [
-      "| p50 with | p50 without | times | p99 with | p99 without |",
-      "| ---: | ---: | ---: | ---: | ---: |",
-      ...lines,
-    ].join("\n"),
+    renderTable(["p50 with", "p50 without", "times", "p99 with", "p99 without"], lines),
     `Median: ${cost.toFixed(2)} times; target at most ${TARGET_COST}: ${verdict(cost <= TARGET_COST)}.`,
     renderCpu(costs),
   ].join("\n\n");
@@ -183,15 +179,16 @@ function renderCpu(costs: readonly CostRound[]): string {
   const programs = [...new Set(costs.flatMap(({ published }) => [...published.cpu.keys()]))]
     .filter((program) => cpuOf("published", program) >= 0.005)
     .toSorted();
-  const lines = programs.map(
-    (program) =>
-      `| ${program} | ${cpuOf("published", program).toFixed(2)} | ${cpuOf("unpublished", program).toFixed(2)} |`,
-  );
+  const lines = programs.map((program) => [
+    program,
+    cpuOf("published", program).toFixed(2),
+    cpuOf("unpublished", program).toFixed(2),
+  ]);
   const total = (side: keyof CostRound): number =>
     programs.filter((program) => program !== "load").reduce((sum, program) => sum + cpuOf(side, program), 0);
   return [
     "Milliseconds of CPU for each request, medians; `load` is the generator, `api`, `users,auth` and `events` are the nodes with these services:",
-    ["| program | with | without |", "| --- | ---: | ---: |", ...lines].join("\n"),
+    renderTable(["program", "with", "without"], lines),
     `All but the generator: ${(total("published") / total("unpublished")).toFixed(2)} times.`,
   ].join("\n\n");
 }
