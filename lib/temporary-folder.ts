@@ -1,4 +1,5 @@
-import { mkdtemp, readdir, realpath, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { mkdir, readdir, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -22,8 +23,10 @@ export async function openTemporaryFolder(purpose: string): Promise<TemporaryFol
   const parent = await realpath(tmpdir());
   const prefix = `rollcall-${purpose}-`;
   await removeLeftovers(parent, prefix);
-  const path = await mkdtemp(join(parent, `${prefix}${process.pid}-`));
+  const path = join(parent, `${prefix}${process.pid}-${randomUUID()}`);
+  // Before it is there: who opens another one at the same time would take it for a leftover.
   open.add(path);
+  await mkdir(path, { mode: 0o700 });
   return {
     path,
     async remove() {
