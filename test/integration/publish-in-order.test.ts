@@ -61,15 +61,29 @@ describe("what is done after a message", () => {
   });
 
   test("lets the next message of its key not be sent when another one has failed meanwhile", async () => {
+    const begun = Promise.withResolvers<void>();
     const failed = Promise.withResolvers<void>();
     const done = Promise.withResolvers<void>();
-    const slow = { ...message("slow"), afterwards: () => failed.promise.then(done.resolve) };
-    const unknown = { ...message("unknown"), subject: "of.no.stream" };
-    const result = await publishInOrder(connection, [slow, message("slow"), unknown], {
+    const slow = {
+      ...message("slow"),
+      async afterwards() {
+        begun.resolve();
+        await failed.promise;
+        done.resolve();
+      },
+    };
+    const failing = {
+      ...message("failing"),
+      async afterwards() {
+        await begun.promise;
+        throw new Error("not deleted");
+      },
+    };
+    const result = await publishInOrder(connection, [slow, message("slow"), failing], {
       timeoutMs: 10_000,
       mayPublish: () => true,
     });
-    expect(result).toMatchObject({ confirmed: 0, error: expect.any(Error) as unknown });
+    expect(result).toMatchObject({ confirmed: 0, error: { message: "not deleted" } });
 
     failed.resolve();
     await done.promise;
