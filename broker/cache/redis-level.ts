@@ -26,11 +26,6 @@ interface Scripts {
   cacheStore(epochKey: string, entryKey: string, ...args: (string | number)[]): Promise<number>;
 }
 
-/** What Redis has under a key. */
-export interface Looked {
-  found: Keepable | undefined;
-}
-
 /**
  * The level that all nodes share. No method rejects, and none waits for Redis longer than the link does. A change that
  * could not be told to Redis is unsettled: it is told before Redis is used again, since Redis may still have what was
@@ -70,8 +65,8 @@ export class RedisLevel {
     return this.#epochs.get(namespaceOf(key));
   }
 
-  /** Undefined when Redis does not answer, or would too late. */
-  async get(key: string): Promise<Looked | undefined> {
+  /** What Redis has under a key; undefined also when it does not answer, or would too late. */
+  async get(key: string): Promise<Keepable | undefined> {
     // Only while it is being told: the entry may be what was before the change.
     if (this.#unsettled.has(key) || !this.#link.isUsable || this.#link.isLate) return undefined;
     const statistics = this.#statistics.of("redis", namespaceOf(key));
@@ -89,7 +84,7 @@ export class RedisLevel {
     if (isGarbage) statistics.errors += 1;
     if (found) statistics.hits += 1;
     else statistics.misses += 1;
-    return { found };
+    return found;
   }
 
   /**

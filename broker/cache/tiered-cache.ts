@@ -10,7 +10,7 @@ import { absenceOf, encode, entryOf, toldVersionOf, type CacheEntry, type Keepab
 import { MemoryLevel } from "./memory-level.ts";
 import type { Invalidation } from "./messages.ts";
 import { Peers } from "./peers.ts";
-import { RedisLevel, STORED, type Looked } from "./redis-level.ts";
+import { RedisLevel, STORED } from "./redis-level.ts";
 import { CacheStatistics } from "./statistics.ts";
 
 /** Neither a read nor a change waits for Redis longer than this, though Redis is not given up for it. */
@@ -80,7 +80,7 @@ export class TieredCache implements Cache {
   }
 
   async get(key: string): Promise<CacheEntry | undefined> {
-    return this.peek(key) ?? (await this.#lookInRedis(key))?.found?.entry;
+    return this.peek(key) ?? (await this.#lookInRedis(key))?.entry;
   }
 
   async read(key: string, load: Load): Promise<Answer> {
@@ -149,19 +149,18 @@ export class TieredCache implements Cache {
   }
 
   async #fetch(key: string, load: Load): Promise<Answer> {
-    const looked = await this.#lookInRedis(key);
-    if (looked?.found) return { entry: looked.found.entry, source: "redis" };
+    const found = await this.#lookInRedis(key);
+    if (found) return { entry: found.entry, source: "redis" };
     return this.#load(key, load);
   }
 
   /** What Redis has, unless it is older than what this node has heard of. It is in memory from then on. */
-  async #lookInRedis(key: string): Promise<Looked | undefined> {
+  async #lookInRedis(key: string): Promise<Keepable | undefined> {
     const readAt = performance.now();
-    const looked = this.#redis && (await inTime(this.#redis.get(key), PATIENCE_MS));
-    if (!looked?.found) return looked;
-    if (!this.#memory.accepts(key, looked.found.entry.version, readAt)) return { found: undefined };
-    this.#memory.fill(key, looked.found, readAt);
-    return looked;
+    const found = this.#redis && (await inTime(this.#redis.get(key), PATIENCE_MS));
+    if (!found || !this.#memory.accepts(key, found.entry.version, readAt)) return undefined;
+    this.#memory.fill(key, found, readAt);
+    return found;
   }
 
   async #load(key: string, load: Load): Promise<Answer> {
