@@ -87,8 +87,6 @@ export class TokenVerifier {
 
   /** @throws INVALID_TOKEN, ACCOUNT_SUSPENDED, SERVICE_UNAVAILABLE while it cannot be known */
   async verifyToken(token: string): Promise<Principal> {
-    const known = this.principalOf(token);
-    if (known) return known;
     const verified = this.#cached(token) ?? (await this.#verify(token));
     if (verified.issuer === "external") return this.#externalPrincipalOf(verified);
     if (this.#sessions.hasEnded(verified.principal.sessionId)) throw appError("INVALID_TOKEN");
