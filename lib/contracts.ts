@@ -52,6 +52,11 @@ export function call<Name extends ActionName>(
   return (source as ServiceBroker).call<ActionResult<Name>, ActionParams<Name>>(name, params, options);
 }
 
+/** The id of a request, which all calls have that it leads to. */
+export function requestIdOf({ requestID, id }: Context): string {
+  return requestID ?? id;
+}
+
 /**
  * Calls an action for a request, but in the name of this node, which may do what the principal of the request may not.
  *
@@ -63,7 +68,7 @@ export function callAsNode<Name extends ActionName>(
   params: ActionParams<Name>,
   options?: CallingOptions,
 ): Promise<ActionResult<Name>> {
-  return call(ctx.broker, name, params, { ...options, requestID: ctx.requestID ?? ctx.id });
+  return call(ctx.broker, name, params, { ...options, requestID: requestIdOf(ctx) });
 }
 
 /** Sends a transient event to one instance of every service that listens. */

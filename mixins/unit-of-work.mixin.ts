@@ -5,7 +5,7 @@ import { changeCache } from "../broker/cache/cacher.ts";
 import { appError } from "../broker/errors.ts";
 import { IDEMPOTENCY_KEY_HEADER } from "../broker/idempotency-key.middleware.ts";
 import { keyedFingerprint } from "../lib/canonical-json.ts";
-import type { ActionName, ActionParams } from "../lib/contracts.ts";
+import { requestIdOf, type ActionName, type ActionParams } from "../lib/contracts.ts";
 import type { DatabaseTransaction } from "../lib/database-connection.ts";
 import type { Database } from "../lib/database.ts";
 import { derivedKey } from "../lib/derived-key.ts";
@@ -146,7 +146,7 @@ async function runUnitOfWork<Result>(
         throw error;
       });
       const { events, now } = work;
-      const requestId = ctx.requestID ?? ctx.id;
+      const requestId = requestIdOf(ctx);
       transaction.enlist(
         write(transaction, { request, requestId, outcome, events, now, idempotencyTtlHours }),
       );

@@ -2,7 +2,7 @@ import type { Context } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import type { CloudEvent } from "../../lib/cloud-event.ts";
-import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import { callAsNode, requestIdOf, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import { createListPages } from "../../mixins/list-pages.ts";
 import { listEvents } from "../../mixins/list-events.ts";
 import * as contract from "./users.contract.ts";
@@ -82,7 +82,7 @@ function eventsAbout(
   { id, after, limit }: { id: string; after: number | undefined; limit: number },
 ): Promise<ActionResult<"events.list">> {
   const params = { subject: id, limit, ...(after !== undefined && { after }) };
-  return listEvents(ctx.broker, params, { requestID: ctx.requestID ?? ctx.id });
+  return listEvents(ctx.broker, params, { requestID: requestIdOf(ctx) });
 }
 
 /** Null when no node has the service of images, which a system need not have. */
