@@ -15,15 +15,9 @@ const BYTES_PER_PIXEL = { plain: 15, rich: 18, deep: 23 };
 const BITS_HIGH = 0x40;
 const BITS_SUBSAMPLED = 0x0c;
 
-/** What is said of one of the images in a file. */
-interface Property {
-  type: string;
-  /** Of `ispe`, in pixels; else 0. */
-  width: number;
-  height: number;
-  /** How an image is coded, of `av1C`; else 0. */
-  coding: number;
-}
+/** What is said of one of the images in a file: its size in pixels, how it is coded, or what does not matter here. */
+type Property =
+  { type: "ispe"; width: number; height: number } | { type: "av1C"; bits: number } | { type: "other" };
 
 /** The header of an AVIF. The largest image in it counts: a tile or a thumbnail is no larger. */
 export async function readAvifHeader(file: FileBytes): Promise<ImageHeader> {
@@ -34,14 +28,14 @@ export async function readAvifHeader(file: FileBytes): Promise<ImageHeader> {
   const properties: Property[] = [];
   for await (const box of boxes(file, ipco.start, ipco.end)) properties.push(await readProperty(file, box));
 
-  const sizes = properties.filter(({ type }) => type === "ispe");
-  const codings = properties.filter(({ type }) => type === "av1C").map(({ coding }) => coding);
+  const sizes = properties.filter((property) => property.type === "ispe");
+  const codings = properties.filter((property) => property.type === "av1C");
   const [largest] = sizes.toSorted((a, b) => b.width * b.height - a.width * a.height);
   if (!largest || codings.length === 0) throw damaged();
   const { width, height } = largest;
-  const isDeep = codings.some((bits) => (bits & BITS_HIGH) !== 0);
+  const isDeep = codings.some(({ bits }) => (bits & BITS_HIGH) !== 0);
   const isPlain =
-    codings.length === 1 && codings.every((bits) => (bits & BITS_SUBSAMPLED) === BITS_SUBSAMPLED);
+    codings.length === 1 && codings.every(({ bits }) => (bits & BITS_SUBSAMPLED) === BITS_SUBSAMPLED);
   const perPixel = BYTES_PER_PIXEL[isDeep ? "deep" : isPlain ? "plain" : "rich"];
   return {
     width,
@@ -56,11 +50,10 @@ export async function readAvifHeader(file: FileBytes): Promise<ImageHeader> {
 }
 
 async function readProperty(file: FileBytes, { type, start }: Box): Promise<Property> {
-  const property = { type, width: 0, height: 0, coding: 0 };
-  if (type === "av1C") return { ...property, coding: (await file.at(start + 2, 1)).readUInt8() };
-  if (type !== "ispe") return property;
+  if (type === "av1C") return { type, bits: (await file.at(start + 2, 1)).readUInt8() };
+  if (type !== "ispe") return { type: "other" };
   const size = await file.at(start + 4, 8);
-  return { ...property, width: size.readUInt32BE(0), height: size.readUInt32BE(4) };
+  return { type, width: size.readUInt32BE(0), height: size.readUInt32BE(4) };
 }
 
 /** Whether the data of the image that is shown can be as large as it says. Of one that is put together, the decoder finds out. */
