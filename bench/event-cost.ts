@@ -20,7 +20,6 @@ const SETTLE_SECONDS = 3;
 
 /** `POST /users`: from the moment at which it was due. */
 type Cost = Latencies & {
-  /** Milliseconds of CPU for each request. */
   cpu: CpuByProgram;
 };
 
@@ -87,7 +86,7 @@ async function createUsers(side: Side, seconds: number): Promise<Cost> {
     if (status !== 201) throw new Error(`POST /users was answered with ${status}`);
     return performance.now() - dueAt;
   });
-  const cpu = new Map([...cpuUsed()].map(([program, used]) => [program, (used / count) * 1000]));
+  const cpu = cpuUsed(count);
   client.close();
   return { ...latenciesOf(latencies), cpu };
 }

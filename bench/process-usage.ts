@@ -29,22 +29,26 @@ export function watchUsage(pids: readonly number[]): () => Usage {
   };
 }
 
-/** Seconds of CPU by the name of a program: of `nats`, or of the node that has the services `users,auth`. */
+/**
+ * Milliseconds of CPU for each request, by the name of a program: of `nats`, or of the node that has the services
+ * `users,auth`.
+ */
 export type CpuByProgram = ReadonlyMap<string, number>;
 
 /**
  * Watches what all processes use that this one has started, with those that they start, and this one itself as `load`. Of
  * a process that ends meanwhile nothing is counted. Linux only.
  *
- * @returns what they have used since then
+ * @returns what they have used since then, for each of so many requests
  */
-export function watchCpu(): () => CpuByProgram {
+export function watchCpu(): (requests: number) => CpuByProgram {
   const before = cpuByProcess();
-  return () => {
+  return (requests) => {
     const used = new Map<string, number>();
     for (const [pid, after] of cpuByProcess()) {
       const program = programOf(pid);
-      used.set(program, (used.get(program) ?? 0) + after - (before.get(pid) ?? 0));
+      const milliseconds = (after - (before.get(pid) ?? 0)) * 1000;
+      used.set(program, (used.get(program) ?? 0) + milliseconds / requests);
     }
     return used;
   };

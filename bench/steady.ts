@@ -21,7 +21,6 @@ export interface SteadyResult {
   writes: Latencies;
   /** How long after it was due a request was sent, which counts as part of its time. */
   delays: Latencies;
-  /** Milliseconds of CPU for each request. */
   cpu: CpuByProgram;
   hitRatio: number;
   failed: number;
@@ -59,7 +58,7 @@ export async function runSteadyLoad(load: SteadyLoad): Promise<SteadyResult> {
   const count = requestsPerSecond * seconds;
   const cpuUsed = watchCpu();
   await atSteadyRate({ perSecond: requestsPerSecond, count }, send);
-  const cpu = new Map([...cpuUsed()].map(([program, used]) => [program, (used / count) * 1000]));
+  const cpu = cpuUsed(count);
   client.close();
   return {
     reads: latenciesOf(latencies.reads),
