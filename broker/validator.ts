@@ -35,10 +35,8 @@ interface HasRules {
 }
 
 /**
- * Moleculer's validator. `convert`, for numbers that come as text, takes whole numbers in their usual form only.
- *
- * It has a report that is small and says nothing of the values, since it travels between nodes and into
- * logs.
+ * Moleculer's validator, with a report that is small and says nothing of the values, since it travels between nodes and
+ * into logs. `convert`, for numbers that come as text, takes whole numbers in their usual form only.
  */
 export class Validator extends Validators.Fastest {
   constructor() {

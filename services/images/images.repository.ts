@@ -231,8 +231,8 @@ export class ImagesRepository {
   }
 
   /**
-   * The ids, in batches, of the images of a user that were deleted while there may be events about them; they are not remembered any
-   * longer.
+   * The ids, in batches, of the images of a user that were deleted while there may be events about them; they are not
+   * remembered any longer.
    */
   takeDeleted(userId: string, transaction: DatabaseTransaction): AsyncGenerator<string[]> {
     return batches(() => transaction.query(TAKE_DELETED, [userId, BATCH]));
