@@ -68,12 +68,14 @@ export class Creation {
     const { storage, removals, remover } = this.#parts;
     await removals.reserve({ imageId: draft.id, ...draft });
     let saved: ImageRecord | undefined;
+    let areBytesWritten = true;
     try {
       saved = await save(async (work) => {
         const [row, bytes] = await Promise.allSettled([
           this.#insert(draft, work, beside),
           storeFiles(storage, draft, finished.original, finished.files),
         ]);
+        areBytesWritten = bytes.status === "fulfilled";
         if (row.status === "rejected") throw row.reason;
         if (bytes.status === "rejected") throw bytes.reason;
         work.record({
@@ -85,8 +87,9 @@ export class Creation {
       });
       return saved;
     } finally {
+      if (!areBytesWritten) await remover.removeEarly(draft);
       // A replay has the image of the first attempt.
-      if (saved?.id !== draft.id) await remover.remove(draft.id);
+      else if (saved?.id !== draft.id) await remover.remove(draft.id);
     }
   }
 

@@ -3,7 +3,7 @@ import { uploadKey } from "../../lib/media-path.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import { Wakeup } from "../../lib/waiting.ts";
 import type { Removal, RemovalsRepository } from "./removals.repository.ts";
-import { removeFiles } from "./stored-files.ts";
+import { removeFiles, type FileOwner } from "./stored-files.ts";
 
 const POLL_MS = 5000;
 const BATCH = 20;
@@ -50,6 +50,17 @@ export class Remover {
       log.warn({ err: error, imageId }, LATER);
     });
     if (removal) await this.#remove(removal);
+  }
+
+  /**
+   * Removes what a storage has written of an image that it did not take whole. The entry stays until it is due: what the
+   * storage was too slow for may be written yet.
+   */
+  async removeEarly(image: FileOwner): Promise<void> {
+    const { storage, log } = this.#parts;
+    await removeFiles(storage, image).catch((error: unknown) => {
+      log.warn({ err: error, hash: image.hash }, LATER);
+    });
   }
 
   /** Removes bytes that have arrived for uploads that are no more. What fails is swept later. */

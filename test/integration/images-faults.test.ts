@@ -10,6 +10,7 @@ import {
   addUser,
   openSharedStorage,
   pngBytes,
+  putBytes,
   putUpload,
   uploadImage,
   type SharedStorage,
@@ -42,6 +43,7 @@ beforeAll(async () => {
 afterEach(async () => {
   faulty.mend();
   await nodes.sql("DROP TRIGGER IF EXISTS fault ON images.images");
+  await nodes.sql("DELETE FROM images.removals");
 });
 
 afterAll(async () => {
@@ -69,11 +71,11 @@ async function stateOfImages(): Promise<State> {
   return { keys, rows, removals };
 }
 
-/** Waits until all is as it was before; what is left to a later time is due now. */
+/** Waits until all is as it was before; what is left to a later time, of attempts that are over, is due now. */
 async function untilBackTo(before: State): Promise<void> {
   await waitFor(
     async () => {
-      await nodes.sql("UPDATE images.removals SET not_before = now() WHERE attempts > 0");
+      await nodes.sql("UPDATE images.removals SET not_before = now()");
       expect(await stateOfImages()).toEqual(before);
       return true;
     },
@@ -105,7 +107,22 @@ describe("neither row nor bytes are left", () => {
     };
     await expect(upload()).rejects.toMatchObject({ type: "STORAGE_UNAVAILABLE", retryable: true });
     expect(count).toBeGreaterThanOrEqual(failing);
-    expect(await stateOfImages()).toEqual(before);
+    const { keys, rows } = await stateOfImages();
+    expect({ keys, rows }).toEqual({ keys: before.keys, rows: before.rows });
+  });
+
+  test("when the storage writes a file after it was given up", async () => {
+    const before = await stateOfImages();
+    const givenUp: string[] = [];
+    faulty.onPut = async (key) => {
+      givenUp.push(key);
+      throw storageAway();
+    };
+    await expect(upload()).rejects.toMatchObject({ type: "STORAGE_UNAVAILABLE" });
+    for (const key of givenUp) await putBytes(shared.storage, key, await pngBytes());
+    expect((await stateOfImages()).keys).toHaveLength(before.keys.length + givenUp.length);
+    expect(await call(broker, "images.reconcile", { fix: false })).toMatchObject({ found: 0 });
+    await untilBackTo(before);
   });
 
   test("when the row cannot be written", async () => {
@@ -140,6 +157,21 @@ describe("neither row nor bytes are left", () => {
     await expect(upload()).rejects.toMatchObject({ type: "DATABASE_UNAVAILABLE" });
     await untilBackTo(before);
   });
+});
+
+test("the row of an image is written while its bytes are", async () => {
+  const isNoteLocked = async (): Promise<boolean> => {
+    const notes = await nodes.sql("SELECT FROM images.removals");
+    const free = await nodes.sql("SELECT FROM images.removals FOR UPDATE SKIP LOCKED");
+    return notes.length === 1 && free.length === 0;
+  };
+  let locked: Promise<unknown> | undefined;
+  faulty.onPut = async () => {
+    await (locked ??= waitFor(isNoteLocked, {
+      description: "the row to be written, with which the note goes",
+    }));
+  };
+  await upload();
 });
 
 test("an image whose commit is not answered is there with its bytes, and the repetition is a replay", async () => {
@@ -213,8 +245,6 @@ test("a process that is killed while it writes leaves nothing for long", async (
   expect((await stateOfImages()).rows).toEqual(settled.rows);
   expect(await call(broker, "images.reconcile", { fix: false })).toMatchObject({ found: 0 });
 
-  // In place of ten minutes.
-  await nodes.sql("UPDATE images.removals SET attempts = 1");
   await untilBackTo(settled);
   expect(settled.keys.length).toBe(before.keys.length + 5);
 });
