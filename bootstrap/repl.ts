@@ -1,6 +1,6 @@
 import type { REPLServer } from "node:repl";
 import type { ServiceBroker } from "moleculer";
-import { REPL_COMMANDS, toReplCommand } from "../broker/repl-commands.ts";
+import { REPL_COMMANDS, toReplCommand } from "./repl-commands.ts";
 
 /**
  * Opens the Moleculer REPL, with commands of ours. At its end (`q`, Ctrl-D) it stops the broker and exits, which would

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
-import { REPL_COMMANDS, toReplCommand } from "../../broker/repl-commands.ts";
+import { REPL_COMMANDS, toReplCommand } from "../../bootstrap/repl-commands.ts";
 import { appendToLog } from "../support/event-log.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 
