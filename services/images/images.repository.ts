@@ -117,7 +117,10 @@ const TAKE_DELETED = {
 };
 const PURGE_DELETED = {
   name: "images.purge-deleted",
-  text: "DELETE FROM images.deleted WHERE deleted_at < now() - $1 * interval '1 day'",
+  text: `DELETE FROM images.deleted WHERE image_id IN (
+      SELECT image_id FROM images.deleted WHERE deleted_at < now() - $1 * interval '1 day'
+      LIMIT $2 FOR UPDATE SKIP LOCKED)
+    RETURNING 1`,
 };
 
 /** Rows that one statement deletes: PostgreSQL gives a statement seconds, and a user may have any number of images. */
@@ -238,9 +241,9 @@ export class ImagesRepository {
     return batches(() => transaction.query(TAKE_DELETED, [userId, BATCH]));
   }
 
-  /** Forgets deleted images that no event is about any more, neither in the log nor among the dead letters. */
-  async purgeDeleted(retentionDays: number): Promise<void> {
-    await this.#database.query(PURGE_DELETED, [retentionDays]);
+  /** Forgets images that were deleted so long ago that no event is about them any more; says how many. */
+  async purgeDeleted(retentionDays: number, limit: number): Promise<number> {
+    return (await this.#database.query(PURGE_DELETED, [retentionDays, limit])).length;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Config } from "../../lib/config.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
+import { inBatches } from "../../lib/sweep.ts";
 import type { ImagesRepository } from "./images.repository.ts";
 import { COMPLETION_MINUTES, type UploadsRepository } from "./uploads.repository.ts";
 
@@ -10,7 +11,7 @@ interface SweepParts {
   config: Pick<Config, "EVENT_LOG_RETENTION_DAYS" | "DEAD_LETTER_RETENTION_DAYS">;
 }
 
-/** Keys that are removed in one request. */
+/** Rows that one statement deletes, and keys that are removed in one request. */
 const BATCH = 500;
 
 /**
@@ -18,9 +19,10 @@ const BATCH = 500;
  * that has died, and what is remembered of deleted images.
  */
 export async function sweepImages({ storage, images, uploads, config }: SweepParts): Promise<void> {
-  await uploads.deleteExpired();
+  await inBatches(BATCH, (limit) => uploads.deleteExpired(limit));
   // An event of the log may become a dead letter until it is too old for the log.
-  await images.purgeDeleted(config.EVENT_LOG_RETENTION_DAYS + config.DEAD_LETTER_RETENTION_DAYS);
+  const rememberedDays = config.EVENT_LOG_RETENTION_DAYS + config.DEAD_LETTER_RETENTION_DAYS;
+  await inBatches(BATCH, (limit) => images.purgeDeleted(rememberedDays, limit));
   const leftBefore = Date.now() - COMPLETION_MINUTES * 60_000;
   let keys: string[] = [];
   for await (const { key, modifiedAt } of storage.list("uploads/")) {

@@ -30,7 +30,9 @@ const DELETE_OF_USER = {
 };
 const DELETE_EXPIRED = {
   name: "uploads.delete-expired",
-  text: "DELETE FROM images.uploads WHERE expires_at <= now()",
+  text: `DELETE FROM images.uploads WHERE id IN (
+      SELECT id FROM images.uploads WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED)
+    RETURNING 1`,
 };
 
 /** The uploads that clients have begun and not completed. */
@@ -64,7 +66,8 @@ export class UploadsRepository {
     return rows.map(({ id }) => id);
   }
 
-  async deleteExpired(): Promise<void> {
-    await this.#database.query(DELETE_EXPIRED, []);
+  /** Deletes those whose time is over; says how many. */
+  async deleteExpired(limit: number): Promise<number> {
+    return (await this.#database.query(DELETE_EXPIRED, [limit])).length;
   }
 }
