@@ -171,7 +171,7 @@ test("the row of an image is written while its bytes are", async () => {
       description: "the row to be written, with which the note goes",
     }));
   };
-  await upload();
+  await expect(upload()).resolves.toMatchObject({ userId });
 });
 
 test("an image whose commit is not answered is there with its bytes, and the repetition is a replay", async () => {
