@@ -1,22 +1,23 @@
 import type { DatabaseTransaction } from "../../lib/database-connection.ts";
-import type { DomainEvent } from "../../mixins/unit-of-work.store.ts";
+import type { DomainEvent, SubjectEvent } from "../../mixins/unit-of-work.store.ts";
 import { DELETED_VERSION, type ImageRecord } from "./images.domain.ts";
 import type { ImagesRepository } from "./images.repository.ts";
 
-/** Appends an event about a resource. */
-type Record = (subject: string, event: DomainEvent) => void;
-
-/** Deletes the row of an image that the transaction has locked; its bytes are then left to the remover. */
+/**
+ * Deletes the row of an image that the transaction has locked; its bytes are then left to the remover.
+ *
+ * @returns the events of it
+ */
 export async function deleteImage(
   images: ImagesRepository,
   { id, userId }: Pick<ImageRecord, "id" | "userId">,
   transaction: DatabaseTransaction,
-  record: Record,
-): Promise<void> {
+): Promise<SubjectEvent[]> {
   const wasAvatar = await images.dropAvatar(id, transaction);
   await images.delete(id, transaction);
-  record(id, imageDeleted(id, userId));
-  if (wasAvatar) record(userId, avatarChanged(userId, null));
+  const events = [{ subject: id, event: imageDeleted(id, userId) }];
+  if (wasAvatar) events.push({ subject: userId, event: avatarChanged(userId, null) });
+  return events;
 }
 
 export function imageDeleted(id: string, userId: string): DomainEvent {

@@ -1,5 +1,5 @@
 import type { HealthReport } from "../../lib/health.ts";
-import { VISIBILITIES, type MediaFormat, type Visibility } from "../../lib/media-path.ts";
+import { MEDIA_FORMATS, VISIBILITIES, type MediaFormat, type Visibility } from "../../lib/media-path.ts";
 import type { DirectPut } from "../../lib/storage/storage.ts";
 import type { Infer } from "../../lib/validation.ts";
 import type { SourceFormat } from "./image-processor.ts";
@@ -110,7 +110,7 @@ export const renderParams = {
   $$strict: true,
   hash,
   preset: { type: "string", pattern: /^[a-z\d-]{1,32}$/ },
-  format: { type: "enum", values: ["avif", "webp", "jpeg"] },
+  format: { type: "enum", values: MEDIA_FORMATS },
   visibility: { type: "enum", values: VISIBILITIES },
 } as const;
 export const reconcileParams = { $$strict: true, fix: { type: "boolean", default: false } } as const;

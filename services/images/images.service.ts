@@ -121,9 +121,8 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
           await this.unitOfWork(ctx, async (work) => {
             const record = await images.lock(id, work.transaction);
             requireImage(record, id, ctx.meta.principal);
-            await deleteImage(images, record, work.transaction, (subject, event) =>
-              work.record(event, subject),
-            );
+            const events = await deleteImage(images, record, work.transaction);
+            for (const { event, subject } of events) work.record(event, subject);
             return { subject: record.id, result: null };
           });
           // Whoever waits need not wait for a storage that is away: then it is done later.

@@ -4,7 +4,7 @@ import { newId } from "../../lib/ids.ts";
 import { originalKey, VISIBILITIES, type Visibility } from "../../lib/media-path.ts";
 import { actorOf } from "../../lib/principal.ts";
 import type { ObjectInfo, Storage } from "../../lib/storage/storage.ts";
-import { appendEvents, type SubjectEvent } from "../../mixins/unit-of-work.store.ts";
+import { appendEvents } from "../../mixins/unit-of-work.store.ts";
 import { allowIdle } from "./creation.ts";
 import { deleteImage } from "./deletion.ts";
 import { MAX_FINDINGS, type ReconcileReport } from "./images.contract.ts";
@@ -90,8 +90,7 @@ class Reconciliation {
       // Bytes are there before a row is, and a row that is deleted is not locked any more.
       if (!row || (await storage.head(originalKey(hash)))) return false;
       if (!this.report.isFixed) return true;
-      const events: SubjectEvent[] = [];
-      await deleteImage(this.#images, row, transaction, (subject, event) => events.push({ subject, event }));
+      const events = await deleteImage(this.#images, row, transaction);
       const actor = actorOf({ kind: "service", name: config.SERVICE_PRINCIPAL });
       transaction.enlist(appendEvents(transaction, events, { actor, requestId: newId(), now: new Date() }));
       return true;
