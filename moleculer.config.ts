@@ -40,7 +40,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
     },
     logLevel: config.LOG_LEVEL === "silent" ? "fatal" : config.LOG_LEVEL,
 
-    transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID) : null,
+    transporter: config.NATS_URL ? natsTransporter(config.NATS_URL, config.NODE_ID, natsMonitor) : null,
     serializer: new JsonTextSerializer(),
     cacher,
     stopped: () => redis?.close(),
@@ -108,24 +108,27 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
   };
 }
 
-function natsTransporter(servers: string[], nodeId: string): NatsTransporter {
+function natsTransporter(servers: string[], nodeId: string, monitor: DependencyMonitor): NatsTransporter {
   const urls = servers.map((server) => new URL(server));
   const { username = "", password = "" } = urls.find((url) => url.username !== "") ?? {};
-  return new NatsTransporter({
-    servers: urls.map(({ host }) => host),
-    // Names are looked up as the system does. The client itself asks DNS only, for 28 s when that is silent, and knows
-    // neither the hosts file nor the search domains that make `nats` a name in Kubernetes.
-    resolve: false,
-    name: `rollcall ${nodeId}`,
-    ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
-    ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),
-    // For ever and often: a node that has lost NATS is of no use until it has it back.
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 250,
-    // A server that takes the connection and then is silent, or ends, would hold an attempt for 20 s.
-    timeout: 2000,
-    // A connection that is open but silent is given up after two unanswered pings.
-    pingInterval: 1000,
-    maxPingOut: 2,
-  });
+  return new NatsTransporter(
+    {
+      servers: urls.map(({ host }) => host),
+      // Names are looked up as the system does. The client itself asks DNS only, for 28 s when that is silent, and knows
+      // neither the hosts file nor the search domains that make `nats` a name in Kubernetes.
+      resolve: false,
+      name: `rollcall ${nodeId}`,
+      ...(username && { user: decodeURIComponent(username), pass: decodeURIComponent(password) }),
+      ...(urls.some(({ protocol }) => protocol === "tls:") && { tls: {} }),
+      // For ever and often: a node that has lost NATS is of no use until it has it back.
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+      // A server that takes the connection and then is silent, or ends, would hold an attempt for 20 s.
+      timeout: 2000,
+      // A connection that is open but silent is given up after two unanswered pings.
+      pingInterval: 1000,
+      maxPingOut: 2,
+    },
+    monitor,
+  );
 }

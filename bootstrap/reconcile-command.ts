@@ -1,5 +1,4 @@
 import { parseArgs } from "node:util";
-import { loadConfig } from "../lib/config.ts";
 import { Database } from "../lib/database.ts";
 import { createLogger } from "../lib/logger.ts";
 import { StartupError } from "../lib/startup-error.ts";
@@ -8,6 +7,7 @@ import { reportLines } from "../services/images/reconcile-report.ts";
 import { reconcile } from "../services/images/reconcile.ts";
 import { exitBecauseOf } from "./exit.ts";
 import { requireMigrated } from "./migrate.ts";
+import { readConfig } from "./read-config.ts";
 
 const USAGE = "Usage: npm run images:reconcile [-- --fix]";
 
@@ -17,7 +17,7 @@ const USAGE = "Usage: npm run images:reconcile [-- --fix]";
  */
 try {
   const fix = readFix();
-  const config = loadConfig();
+  const config = readConfig();
   const { DATABASE_URL } = config;
   if (!DATABASE_URL) throw new StartupError("DATABASE_URL is not set: there are no images to look at.");
   await requireMigrated(DATABASE_URL);

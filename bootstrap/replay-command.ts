@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
-import { loadConfig } from "../lib/config.ts";
 import { Database } from "../lib/database.ts";
 import { createLogger } from "../lib/logger.ts";
 import { StartupError } from "../lib/startup-error.ts";
 import { replay } from "../services/events/events.repository.ts";
 import { exitBecauseOf } from "./exit.ts";
 import { requireMigrated } from "./migrate.ts";
+import { readConfig } from "./read-config.ts";
 
 const USAGE = "Usage: npm run events:replay -- --from SEQUENCE";
 
@@ -15,7 +15,7 @@ const USAGE = "Usage: npm run events:replay -- --from SEQUENCE";
  */
 try {
   const from = readFrom();
-  const config = loadConfig();
+  const config = readConfig();
   const { DATABASE_URL } = config;
   if (!DATABASE_URL) throw new StartupError("DATABASE_URL is not set: there is no log to replay.");
   await requireMigrated(DATABASE_URL);

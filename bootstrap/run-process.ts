@@ -1,8 +1,9 @@
 import { once } from "node:events";
 import type { Logger } from "pino";
-import { loadConfig, type Config } from "../lib/config.ts";
+import type { Config } from "../lib/config.ts";
 import { createLogger } from "../lib/logger.ts";
 import { exitBecauseOf } from "./exit.ts";
+import { readConfig } from "./read-config.ts";
 import { openRepl } from "./repl.ts";
 import { startNode, type ServiceFactory } from "./running-node.ts";
 import { releaseStartupMemory } from "./startup-memory.ts";
@@ -15,7 +16,7 @@ import { printWelcome } from "./welcome.ts";
  */
 export async function runProcess(siblings: readonly ServiceFactory[] = []): Promise<void> {
   try {
-    const config = loadConfig(undefined, siblings.length > 0 ? { SERVICES: "none" } : {});
+    const config = readConfig(siblings.length > 0 ? { SERVICES: "none" } : {});
     const log = createLogger(config);
     await runUntilStopped(config, log, siblings);
     log.info("node stopped");

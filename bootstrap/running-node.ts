@@ -151,8 +151,9 @@ async function unlessAborted<T>(signal: AbortSignal, work: () => Promise<T>): Pr
 }
 
 function deadlineError({ config, monitors }: Startup): StartupError {
-  const missing = [...monitors.values()].filter(({ isUp }) => !isUp).map(({ name }) => name);
-  const reason = missing.length > 0 ? `no connection to ${missing.join(", ")}` : "a service is not ready";
+  const missing = [...monitors.values()].filter(({ isUp }) => !isUp);
+  const problems = missing.map(({ name, problem }) => `no connection to ${name} (${problem})`);
+  const reason = problems.length > 0 ? problems.join(", ") : "a service is not ready";
   return new StartupError(`The node was not ready within ${config.START_DEADLINE_MS} ms: ${reason}.`);
 }
 

@@ -55,11 +55,15 @@ export function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<s
   if (config.NATS_URL && isMissing("SECRET")) {
     problems.push({
       name: "SECRET",
-      message: "is required with NATS_URL, and must be the same on every node",
+      message:
+        "is required with NATS_URL, and must be the same on every node: `openssl rand -hex 32` makes one",
     });
   }
   if (config.NATS_URL && config.SERVICES?.includes("auth") && isMissing("AUTH_KEYS")) {
-    problems.push({ name: "AUTH_KEYS", message: "is required with NATS_URL on a node that runs auth" });
+    problems.push({
+      name: "AUTH_KEYS",
+      message: "is required with NATS_URL on a node that runs auth: `openssl rand -hex 32` makes one",
+    });
   }
   for (const names of SET_TOGETHER) {
     const missing = names.filter(isMissing);

@@ -46,7 +46,7 @@ const schema = z.object({
     .describe("Name of this node, unique in the cluster. Default: host name and process id."),
   SECRET: z
     .string()
-    .min(32)
+    .min(32, "must have 32 characters or more: `openssl rand -hex 32` makes one")
     .optional()
     .describe(
       "Key (32 characters or more) that signs cursors and URLs; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",

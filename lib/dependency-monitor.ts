@@ -33,6 +33,7 @@ export class DependencyMonitor {
   #timeoutMs: number;
   #isUp: boolean | undefined;
   #latencyMs: number | null = null;
+  #problem = "not connected yet";
   #firstUp = Promise.withResolvers<void>();
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
@@ -61,6 +62,11 @@ export class DependencyMonitor {
     return { status: this.isUp ? "up" : "down", latencyMs: this.#latencyMs };
   }
 
+  /** Why it was down when it last was, for the operator. */
+  get problem(): string {
+    return this.#problem;
+  }
+
   /** Checks once, then goes on checking in the background until {@link stop}. */
   async start(): Promise<void> {
     await this.#run();
@@ -79,6 +85,7 @@ export class DependencyMonitor {
 
   /** For those who learn of a change sooner than the next check does. */
   report(isUp: boolean, reason?: unknown): void {
+    if (!isUp && reason !== undefined) this.#problem = reasonOf(reason);
     if (this.#isStopped || isUp === this.#isUp) return;
     const wasUp = this.#isUp;
     this.#isUp = isUp;
@@ -106,4 +113,10 @@ export class DependencyMonitor {
     this.#timer = setTimeout(() => void this.#run(), this.#intervalMs);
     this.#timer.unref();
   }
+}
+
+/** Node has no message for a name with several addresses of which none takes a connection. */
+function reasonOf(error: unknown): string {
+  const { message, code } = error as NodeJS.ErrnoException;
+  return message === "" ? (code ?? "unknown") : message;
 }

@@ -51,12 +51,16 @@ export function createLogger(
       },
       serializers: { err: (error: Error) => redact(describeError(error), REDACTED_LEVELS - 1) },
       hooks: {
-        // Moleculer logs `(text, object)`; pino wants the object first and would drop it.
+        // Moleculer logs `(text, object)` and `(text, reason)`; pino wants the object first, and would drop both.
         logMethod(args, method) {
           const [first, second] = args as unknown[];
           if (typeof first === "string" && typeof second === "object" && second !== null) {
             const bindings = second instanceof Error ? { err: second } : second;
             method.apply(this, [bindings, first] as unknown as Parameters<typeof method>);
+            return;
+          }
+          if (typeof first === "string" && typeof second === "string" && !first.includes("%")) {
+            method.call(this, `${first} ${second}`);
             return;
           }
           method.apply(this, args);

@@ -2,6 +2,7 @@ import type { Consumer, ConsumerMessages, JsMsg, NatsConnection } from "nats";
 import type { Logger } from "pino";
 import { Awaited } from "../lib/awaited.ts";
 import type { CloudEvent } from "../lib/cloud-event.ts";
+import { explained } from "../lib/event-stream.ts";
 import { retry } from "../lib/waiting.ts";
 import { countWaiting, ensureConsumer, HEARTBEAT_MS, PULL_MS } from "./durable-consumer.pull.ts";
 import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts";
@@ -92,7 +93,7 @@ export class JetStreamSource implements EventSource {
       while (await this.#hasRoom()) await this.#pull(type, consumer);
     };
     const onError = (error: Error): void => {
-      if (!signal.aborted) this.#stream.missing(error, this.#options.hasRelay());
+      if (!signal.aborted) this.#stream.missing(explained(error), this.#options.hasRelay());
     };
     await retry(attempt, { waitMs: RETRY_MS, until: signal, onError });
   }

@@ -9,7 +9,7 @@ import {
   type StreamConfig,
 } from "nats";
 import { byReference, definitionOf, toCloudEvent } from "../../lib/cloud-event.ts";
-import { EVENT_STREAM } from "../../lib/event-stream.ts";
+import { EVENT_STREAM, explained } from "../../lib/event-stream.ts";
 import { EVENT_TYPES } from "./events.contract.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
 import { publishInOrder, type OutgoingMessage, type PublishResult } from "./publish-in-order.ts";
@@ -62,7 +62,7 @@ export class EventStream {
       if (result.error) this.#checkedAt = -Infinity;
       return result;
     } catch (error) {
-      return { confirmed: 0, error: error as Error };
+      return { confirmed: 0, error: explained(error) };
     }
   }
 

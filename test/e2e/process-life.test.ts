@@ -1,4 +1,4 @@
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { createConnection, createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -92,6 +92,26 @@ describe("a node does not start, and says why,", () => {
     expect(output).not.toMatch(/^\s+at /m);
   });
 
+  test("when a setting of the file .env is wrong, which the environment does not say otherwise", async () => {
+    const cwd = temporaryDir("cwd");
+    await writeFile(join(cwd, ".env"), "PORT=http\nLOG_LEVEL=loud # as in a test\n");
+
+    const { exitCode, output } = await runRollcall({ cwd, env: { PORT: "0" } });
+
+    expect(exitCode).toBe(78);
+    expect(output).toMatch(/^The configuration is wrong:\n {2}LOG_LEVEL: .*\n$/);
+  });
+
+  test("when there is a file .env that it cannot read", async () => {
+    const cwd = temporaryDir("cwd");
+    await mkdir(join(cwd, ".env"));
+
+    const { exitCode, output } = await runRollcall({ cwd });
+
+    expect(exitCode).toBe(78);
+    expect(output).toMatch(/^\.env cannot be read: .+\n$/);
+  });
+
   test("when DATA_DIR is a file", async () => {
     const file = join(temporaryDir("data"), "file");
     await writeFile(file, "");
@@ -125,7 +145,9 @@ describe("a node does not start, and says why,", () => {
     });
 
     expect(exitCode).toBe(1);
-    expect(output).toContain("The node was not ready within 1500 ms: no connection to nats.");
+    expect(output).toContain(
+      "The node was not ready within 1500 ms: no connection to nats (CONNECTION_REFUSED).",
+    );
     // Long before the deadline that a node has otherwise.
     expect(performance.now() - startedAt).toBeLessThan(20_000);
   });
@@ -139,7 +161,9 @@ describe("a node does not start, and says why,", () => {
     });
 
     expect(exitCode).toBe(1);
-    expect(output).toContain("The node was not ready within 1500 ms: no connection to postgresql.");
+    expect(output).toContain(
+      "The node was not ready within 1500 ms: no connection to postgresql (connect ECONNREFUSED",
+    );
   });
 
   test("when the database lacks migrations, which it names", async () => {

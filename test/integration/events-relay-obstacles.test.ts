@@ -4,8 +4,11 @@ import type { RunningNode } from "../../bootstrap/running-node.ts";
 import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
+import { createTestDatabase } from "../support/databases.ts";
 import { readStream } from "../support/event-stream.ts";
+import { startNats } from "../support/nats.ts";
 import { appendEvents, untilAllPublished } from "../support/outbox-rows.ts";
+import { startRollcall, untilLogged } from "../support/rollcall-process.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -62,4 +65,18 @@ test("an event that cannot be moved to the log is reported once, and so is that 
   expect(linesWith("events cannot be moved to the log")).toMatchObject([
     { level: 50, err: { message: expect.stringContaining("log_id_key") as unknown } },
   ]);
+});
+
+test("a NATS without JetStream is named as the reason why events are not published, with what to do", async () => {
+  const [database, nats] = await Promise.all([createTestDatabase(), startNats()]);
+  const env = { SERVICES: "events", DATABASE_URL: database.url, NATS_URL: nats.url, SECRET: "0".repeat(32) };
+  const relay = await startRollcall({ env });
+  try {
+    const line = await untilLogged(relay, { msg: "events cannot be published; they wait in the log" });
+    const { message } = line["err"] as Error;
+    expect(message).toContain("NATS has no JetStream. Start its servers with -js.");
+  } finally {
+    await relay.stop();
+    await Promise.all([database.drop(), nats.stop()]);
+  }
 });

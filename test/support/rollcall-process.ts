@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
@@ -28,6 +28,8 @@ export interface RollcallOptions {
   /** The program; by default the one that starts a node. */
   readonly program?: string;
   readonly args?: readonly string[];
+  /** By default one without a file `.env`, which the developer may have. */
+  readonly cwd?: string;
   /** What it reads from its standard input. */
   readonly input?: string;
 }
@@ -61,13 +63,14 @@ export function launchRollcall({
   prefix = [],
   program = "start.js",
   args = [],
+  cwd = "/",
   input = "",
 }: RollcallOptions = {}): Rollcall {
   testRunDir();
   const words = [...prefix, process.execPath, join(ROOT, "bootstrap", program), ...args];
   const [command = process.execPath, ...rest] = words;
   const child = spawn(command, rest, {
-    cwd: ROOT,
+    cwd,
     // A process group of its own, as a shell gives each job.
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
@@ -83,13 +86,12 @@ export function launchRollcall({
     },
   });
   child.stdin.end(input);
+  const pid = child.pid ?? 0;
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => (output += text));
   }
-  const closed = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
-  const ended = closed.then(([exitCode, signal]) => ({ exitCode, signal }));
-  const pid = child.pid ?? 0;
+  const ended = endOf(child);
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
   const end = (signal: NodeJS.Signals): Promise<Ended> => {
     if (isRunning()) signalAll([pid], signal);
@@ -118,6 +120,11 @@ export function launchRollcall({
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
   };
+}
+
+async function endOf(child: ChildProcess): Promise<Ended> {
+  const [exitCode, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  return { exitCode, signal };
 }
 
 /**

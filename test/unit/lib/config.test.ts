@@ -291,7 +291,7 @@ describe("a wrong configuration", () => {
     [{ DATABASE_POOL_MAX: "0" }, "DATABASE_POOL_MAX: Too small: expected number to be >=1"],
     [{ NODE_ID: "a b" }, "NODE_ID: must be 1 to 64 letters, digits, - or _"],
     [{ NODE_ID: "n".repeat(65) }, "NODE_ID: must be 1 to 64 letters, digits, - or _"],
-    [{ SECRET: "too short" }, "SECRET: Too small: expected string to have >=32 characters"],
+    [{ SECRET: "too short" }, "SECRET: must have 32 characters or more: `openssl rand -hex 32` makes one"],
     [{ DATABASE_URL: "db:5432" }, "DATABASE_URL: must be a URL starting with postgres:// or postgresql://"],
     [
       { DATABASE_URL: "mysql://db/x" },
@@ -320,7 +320,7 @@ describe("a wrong configuration", () => {
   test.each<[Record<string, string>, string]>([
     [
       { NATS_URL: "nats://n", AUTH_KEYS: KEY },
-      "SECRET: is required with NATS_URL, and must be the same on every node",
+      "SECRET: is required with NATS_URL, and must be the same on every node: `openssl rand -hex 32` makes one",
     ],
     [{ DATABASE_REPLICA_URLS: "postgres://r" }, "DATABASE_REPLICA_URLS: needs DATABASE_URL"],
     [{ REQUEST_TIMEOUT_MS: "3000" }, "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS"],
@@ -329,7 +329,10 @@ describe("a wrong configuration", () => {
       "DATABASE_STATEMENT_TIMEOUT_MS: must be below REQUEST_TIMEOUT_MS",
     ],
     [{ STOP_DEADLINE_MS: "1000" }, "DRAIN_DELAY_MS: must be below half of STOP_DEADLINE_MS"],
-    [{ NATS_URL: "nats://n", SECRET }, "AUTH_KEYS: is required with NATS_URL on a node that runs auth"],
+    [
+      { NATS_URL: "nats://n", SECRET },
+      "AUTH_KEYS: is required with NATS_URL on a node that runs auth: `openssl rand -hex 32` makes one",
+    ],
     [{ STORAGE: "s3" }, "S3_BUCKET: is required with STORAGE=s3"],
     [
       { SERVICES: "users", DATABASE_POOL_MAX: "1" },

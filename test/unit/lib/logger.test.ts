@@ -78,7 +78,7 @@ describe("a line of the log", () => {
   });
 });
 
-describe("what Moleculer logs as text and then an object", () => {
+describe("what Moleculer logs as text and then something else", () => {
   test("keeps both", () => {
     const { log, lines } = jsonLogger();
     logAsMoleculer(log, "warn", "Request is timed out.", { action: "users.get" });
@@ -89,6 +89,12 @@ describe("what Moleculer logs as text and then an object", () => {
     const { log, lines } = jsonLogger();
     logAsMoleculer(log, "error", "Unable to start.", new Error("no connection"));
     expect(parse(lines[0])).toMatchObject({ err: { message: "no connection" }, msg: "Unable to start." });
+  });
+
+  test("keeps a reason", () => {
+    const { log, lines } = jsonLogger();
+    logAsMoleculer(log, "warn", "Connection is failed.", "AUTHORIZATION_VIOLATION");
+    expect(parse(lines[0])["msg"]).toBe("Connection is failed. AUTHORIZATION_VIOLATION");
   });
 
   test("keeps them in a child too", () => {
