@@ -1,11 +1,18 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
 import { afterEach, expect, test } from "@jest/globals";
 
+import { ADMIN, logIn } from "../support/admin.ts";
 import { createTestDatabase, EMPTY_DATABASE } from "../support/databases.ts";
 import { startNats } from "../support/nats.ts";
+import { noisePicture } from "../support/pictures.ts";
 import { freePort } from "../support/ports.ts";
 import { brokenPromises, readmeSteps, runSteps, withLogin, withValues } from "../support/readme.ts";
 import { startRedis } from "../support/redis.ts";
+import { RestClient } from "../support/rest-client.ts";
 import { startRollcall } from "../support/rollcall-process.ts";
+import { temporaryDir } from "../support/test-run.ts";
 
 let running: { stop(): Promise<unknown> }[] = [];
 
@@ -23,6 +30,31 @@ test("the tour prints what the README says", async () => {
   const outcomes = await runSteps(steps.map((step) => withLogin(step, { url: node.url, password })));
 
   expect(outcomes.length).toBeGreaterThan(0);
+  expect(brokenPromises(outcomes)).toEqual([]);
+});
+
+test("images are uploaded as docs/images.md says", async () => {
+  const sections = ["Uploading", "Direct upload"].map((heading) => readmeSteps(heading, "docs/images.md"));
+  const steps = (await Promise.all(sections)).flat();
+  const node = await startRollcall();
+  running.push(node);
+  const folder = temporaryDir("photo");
+  await writeFile(join(folder, "photo.jpg"), await noisePicture({ format: "jpeg" }));
+  const token = await logIn(node.url, ADMIN);
+  const client = new RestClient(node.url, { token });
+  const { json } = await client.get("/api/v1/auth/me");
+  client.close();
+  const lines = [
+    `cd '${folder}'`,
+    `api=${node.url}/api/v1`,
+    `auth='Authorization: Bearer ${token}'`,
+    `id=${(json as { id: string }).id}`,
+  ];
+
+  const all = [{ commands: lines.join("\n"), promises: [] }, ...steps];
+  const outcomes = await runSteps(all.map((step) => withValues(step, { "http://127.0.0.1:3000": node.url })));
+
+  expect(steps).toHaveLength(5);
   expect(brokenPromises(outcomes)).toEqual([]);
 });
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { signalAll } from "./processes.ts";
 import { temporaryDir } from "./test-run.ts";
 
-/** Commands of the README, and what it says that they print. */
+/** Commands of a document, and what it says that they print. */
 export interface ReadmeStep {
   readonly commands: string;
   /** Texts of the lines `# → text` after the commands. */
@@ -21,21 +21,21 @@ export interface StepOutcome extends ReadmeStep {
 const ROOT = join(import.meta.dirname, "../..");
 const PROMISE = "# → ";
 
-/** Where the README says that a node is. */
+/** Where documents say that a node is. */
 const ADDRESS = "http://127.0.0.1:3000";
 /** What it has for the password of the admin, which differs for each reader. */
 const PASSWORD = "what was printed";
 
 /**
- * The `sh` blocks of a section of the README, cut after each group of promises.
+ * The `sh` blocks of a section of the README, or of another document, cut after each group of promises.
  *
  * @throws {Error} when there is no such section, or no block in it.
  */
-export async function readmeSteps(heading: string): Promise<ReadmeStep[]> {
-  const readme = await readFile(join(ROOT, "README.md"), "utf8");
-  const section = readme.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? "";
+export async function readmeSteps(heading: string, path = "README.md"): Promise<ReadmeStep[]> {
+  const text = await readFile(join(ROOT, path), "utf8");
+  const section = text.split(/^## /m).find((each) => each.startsWith(`${heading}\n`)) ?? "";
   const blocks = [...section.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = ""]) => block);
-  if (blocks.length === 0) throw new Error(`README.md has no section "${heading}" with commands`);
+  if (blocks.length === 0) throw new Error(`${path} has no section "${heading}" with commands`);
   return blocks.flatMap(stepsOf);
 }
 
