@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../lib/make-folder.ts";
 import { StartupError } from "../lib/startup-error.ts";
 
 /** As SECRET. */
@@ -15,7 +16,7 @@ const MIN_LENGTH = 32;
 export async function readOrCreateSecret(dataDir: string, name: string): Promise<string> {
   const path = join(dataDir, name);
   try {
-    await mkdir(dataDir, { recursive: true });
+    await makeFolder(dataDir);
     await create(path);
   } catch (error) {
     throw new StartupError(`DATA_DIR '${dataDir}' is not writable: ${(error as Error).message}`, {

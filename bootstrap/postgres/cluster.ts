@@ -5,6 +5,7 @@ import { access, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } 
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
+import { makeFolder } from "../../lib/make-folder.ts";
 import { StartupError } from "../../lib/startup-error.ts";
 import { prefixed, type PostgresPrograms } from "./programs.ts";
 import { chooseRunAs, type RunAs } from "./run-as.ts";
@@ -34,7 +35,7 @@ export interface Credentials {
  */
 export async function openDataDir(dataDir: string): Promise<string> {
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await makeFolder(dataDir, 0o700);
     await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
     return await realpath(dataDir);
   } catch (cause) {

@@ -1,6 +1,7 @@
 import type { Dirent } from "node:fs";
-import { copyFile, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { copyFile, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { makeFolder } from "../make-folder.ts";
 import type { LocalFile } from "./storage.ts";
 
 /** What is still unfinished after this time was left by a process that was killed. */
@@ -22,7 +23,7 @@ export async function writeWhole(
   file: LocalFile,
   { temporary, path, signal, progress }: Writing,
 ): Promise<void> {
-  await mkdir(dirname(temporary), { recursive: true });
+  await makeFolder(dirname(temporary));
   try {
     await copyFile(file.path, temporary);
     progress();
@@ -52,7 +53,7 @@ async function move(from: string, to: string): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     let firstMade: string | undefined;
     try {
-      firstMade = await mkdir(folder, { recursive: true });
+      firstMade = await makeFolder(folder);
       await rename(from, to);
     } catch (error) {
       if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;

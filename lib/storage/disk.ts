@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, open, stat, unlink, writeFile } from "node:fs/promises";
+import { open, stat, unlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { Logger } from "pino";
+import { makeFolder } from "../make-folder.ts";
 import { createSweep } from "../sweep.ts";
 import { entriesOf, removeFile, removeLeftovers, unlessMissing, writeWhole } from "./disk-files.ts";
 import { listFolder, pathOf } from "./disk-layout.ts";
@@ -102,7 +103,7 @@ export class DiskStorage implements Storage {
   async check(): Promise<void> {
     const probe = join(this.#unfinished, randomUUID());
     await availableInTime(this.#timeoutMs, async () => {
-      await mkdir(this.#unfinished, { recursive: true });
+      await makeFolder(this.#unfinished);
       // Not empty: for a file without content there is room also on a full disk.
       await writeFile(probe, "probe");
       await unlink(probe);
