@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { contradictionsIn, type ConfigProblem } from "./config-contradictions.ts";
+import { EMAIL_ADDRESS } from "./email-address.ts";
 import { IMAGE_SETTINGS } from "./image-settings.ts";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
 import { listOf, milliseconds, originOf, urlOf, wholeNumber } from "./setting-types.ts";
@@ -79,7 +80,7 @@ const schema = z.object({
   ADMIN_EMAIL: z
     .string()
     .max(254)
-    .regex(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, "must be an email address")
+    .regex(EMAIL_ADDRESS, "must be an email address")
     .optional()
     .describe(
       "The admin that auth makes when no user has this address. Unset in embedded mode: one is made.",
@@ -142,8 +143,10 @@ const schema = z.object({
   DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3650)
     .prefault("90")
     .describe("How long after its last attempt an event is kept that a durable consumer could not handle."),
-  EVENTS_STREAM_REPLICAS: wholeNumber(1, 5)
-    .prefault("1")
+  EVENTS_STREAM_REPLICAS: z
+    .enum(["1", "3", "5"])
+    .default("1")
+    .transform(Number)
     .describe("Servers of a NATS cluster that keep the stream of events: 1, 3 or 5."),
   EVENTS_POLL_INTERVAL_MS: milliseconds(10, 60_000)
     .prefault("1000")

@@ -1,5 +1,6 @@
 import type { CloudEvent } from "../../lib/cloud-event.ts";
 import { COUNTRY_CODES } from "../../lib/countries.ts";
+import { EMAIL_ADDRESS } from "../../lib/email-address.ts";
 import type { HealthReport } from "../../lib/health.ts";
 import type { Infer } from "../../lib/validation.ts";
 import type { AuthExport } from "../auth/auth.contract.ts";
@@ -73,10 +74,6 @@ const ONE_LINE = /^[^\p{Cc}\p{Cs}]*$/u;
 const MANY_LINES = /^(?:[^\p{Cc}\p{Cs}]|[\n\r\t])*$/u;
 const ONE_LINE_MESSAGES = { stringPattern: "The '{field}' field must not contain control characters." };
 
-// A deliberate subset of RFC 5321/6531: no quoted local parts, no address literals, at least one dot.
-const EMAIL =
-  /^[^\s@"(),:;<>[\\\]\p{Cc}\p{Cf}\p{Cs}]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])$/u;
-
 const id = { type: "uuid" } as const;
 const email = {
   type: "string",
@@ -84,7 +81,7 @@ const email = {
   lowercase: true,
   min: 3,
   max: 254,
-  pattern: EMAIL,
+  pattern: EMAIL_ADDRESS,
   messages: { stringPattern: "The '{field}' field must be an email address." },
 } as const;
 

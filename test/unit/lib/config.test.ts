@@ -312,6 +312,15 @@ describe("a wrong configuration", () => {
       { SERVICES: "users,pictures" },
       `SERVICES: Invalid option: expected one of ${SERVICE_NAMES.map((name) => `"${name}"`).join("|")}`,
     ],
+    [{ EVENTS_STREAM_REPLICAS: "2" }, 'EVENTS_STREAM_REPLICAS: Invalid option: expected one of "1"|"3"|"5"'],
+    [
+      { ADMIN_EMAIL: "root@example", ADMIN_PASSWORD: "correct horse" },
+      "ADMIN_EMAIL: must be an email address",
+    ],
+    [
+      { ADMIN_EMAIL: '"root"@example.com', ADMIN_PASSWORD: "correct horse" },
+      "ADMIN_EMAIL: must be an email address",
+    ],
     [{ LOG_FORMAT: "xml" }, 'LOG_FORMAT: Invalid option: expected one of "auto"|"json"|"pretty"'],
   ])("is refused with the variable named: %j", (environment, problem) => {
     expect(problemsOf(environment)).toEqual([problem]);
