@@ -71,15 +71,6 @@ export function callAsNode<Name extends ActionName>(
   return call(ctx.broker, name, params, { ...options, requestID: requestIdOf(ctx) });
 }
 
-/** Sends a transient event to one instance of every service that listens. */
-export function emit<Name extends keyof TransientEventMap>(
-  source: Source,
-  name: Name,
-  payload: TransientEventMap[Name],
-): Promise<unknown> {
-  return (source as ServiceBroker).emit(name, payload);
-}
-
 /** Sends a transient event to every instance of every service that listens. */
 export function broadcast<Name extends keyof TransientEventMap>(
   source: Source,
