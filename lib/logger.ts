@@ -21,25 +21,15 @@ const SECRET_MEMBERS: ReadonlySet<string> = new Set([
 const REDACTED_LEVELS = 3;
 
 /**
- * The logger of a node: JSON lines on standard output, or text for people on a terminal.
+ * The logger of a node: JSON lines, or text for people on a terminal.
  *
- * @param destination where the JSON lines go instead; for tests
+ * @param destination takes the lines
  */
 export function createLogger(
   config: Pick<Config, "LOG_LEVEL" | "LOG_FORMAT" | "NODE_ID">,
-  destination?: DestinationStream,
+  destination: DestinationStream = standardOutput(),
 ): Logger {
   const isPretty = config.LOG_FORMAT === "pretty" || (config.LOG_FORMAT === "auto" && process.stdout.isTTY);
-  const target =
-    destination ??
-    (isPretty
-      ? loadPretty()({
-          sync: true,
-          singleLine: true,
-          ignore: "pid,hostname,node",
-          translateTime: "SYS:HH:MM:ss.l",
-        })
-      : standardOutput());
   return pino(
     {
       level: config.LOG_LEVEL,
@@ -67,7 +57,7 @@ export function createLogger(
         },
       },
     },
-    target,
+    isPretty ? forPeople(destination) : destination,
   );
 }
 
@@ -102,7 +92,14 @@ function describeError(error: Error & { type?: unknown }): object {
   return { ...stdSerializers.err(error), ...(typeof error.type === "string" && { type: error.type }) };
 }
 
-/** Only a terminal needs it. */
-function loadPretty(): typeof pinoPretty.PinoPretty {
-  return (createRequire(import.meta.url)("pino-pretty") as typeof pinoPretty).PinoPretty;
+/** Of pino-pretty only what makes the text: its own way to write it stops the process while a pipe is full. */
+function forPeople(destination: DestinationStream): DestinationStream {
+  // Loaded where it is needed, as it takes memory.
+  const { prettyFactory } = createRequire(import.meta.url)("pino-pretty") as typeof pinoPretty;
+  const toText = prettyFactory({
+    singleLine: true,
+    ignore: "pid,hostname,node",
+    translateTime: "SYS:HH:MM:ss.l",
+  });
+  return { write: (line) => destination.write(toText(line)) };
 }

@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from "node:util";
+
 import { describe, expect, test } from "@jest/globals";
 import type { Logger } from "pino";
 
@@ -16,6 +18,18 @@ const logAsMoleculer = (log: Logger, level: "info" | "warn" | "error", ...args: 
   void Reflect.apply(log[level], log, args);
 
 const parse = (line: string | undefined) => JSON.parse(line ?? "") as Record<string, unknown>;
+
+test("a log for people is text, a line each", () => {
+  const lines: string[] = [];
+  const config = { LOG_LEVEL: "info", LOG_FORMAT: "pretty", NODE_ID: "users-1" } as const;
+  const log = createLogger(config, { write: (line) => void lines.push(line) });
+  log.info({ durationMs: 3, password: "swordfish" }, "request");
+  expect(lines.map(stripVTControlCharacters)).toEqual([
+    expect.stringMatching(
+      /^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: request \{"durationMs":3,"password":"\[secret\]"\}\n$/,
+    ),
+  ]);
+});
 
 describe("a line of the log", () => {
   test("is one line of JSON with level, time, node and message", () => {
