@@ -32,6 +32,8 @@ const ASK = { timeout: 2000, retries: 0 };
 
 /** Users that are read at the same time to warm the cache: the database has other things to do. */
 const WARM_CONCURRENCY = 10;
+/** As many as may be asked for take 2 s where nothing else happens. */
+const WARM_TIMEOUT_MS = 60_000;
 
 export function createCacheService(node: Node): AppServiceSchema<object, object, Variables> {
   return {
@@ -71,6 +73,7 @@ export function createCacheService(node: Node): AppServiceSchema<object, object,
       warm: {
         visibility: "published",
         params: contract.warmParams,
+        timeout: WARM_TIMEOUT_MS,
         async handler(ctx: Context<{ limit: number }>): Promise<ActionResult<"cache.warm">> {
           const { limit } = ctx.params;
           const recent = await askNodes(this.broker, "cache-node.recent", { namespace: "users.get", limit });

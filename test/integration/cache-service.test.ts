@@ -109,6 +109,21 @@ describe("warming", () => {
     await waitFor(async () => ((await sizeOfRedis()) ?? 0) >= 3, { description: "the users to be in Redis" });
   });
 
+  test("may take longer than other calls", async () => {
+    await read(user.id);
+    const impatient = await nodes.start({
+      SERVICES: "cache",
+      REDIS_URL: redis.url,
+      REQUEST_TIMEOUT_MS: "500",
+      DATABASE_STATEMENT_TIMEOUT_MS: "400",
+    });
+    const locked = await nodes.openTransaction(["LOCK TABLE users.users"]);
+    await expect(call(impatient.broker, "cache.warm", { limit: 1 })).resolves.toEqual({ users: 0 });
+    await locked.rollback();
+    await impatient.stop();
+    await expect(call(operator, "cache.warm", { limit: 1 })).resolves.toEqual({ users: 1 });
+  });
+
   const sizeOfRedis = async (): Promise<number | null | undefined> => {
     const { levels } = await call(operator, "cache.stats", {});
     return levels.find(({ level, namespace }) => level === "redis" && namespace === "*")?.entries;
