@@ -189,6 +189,8 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
         path: "/",
         mappingPolicy: "restrict",
         mergeParams: false,
+        // Paths are told apart by the case of their letters (RFC 3986, 6.2.2.1), as the table does.
+        pathToRegexpOptions: { sensitive: true },
         bodyParsers: false,
         aliases: Object.fromEntries(
           Object.entries(handlers).map(([route, handle]) => [

@@ -96,6 +96,8 @@ describe("a path", () => {
     "/api/v1",
     "/api/v2/users",
     "/users",
+    "/api/v1/Users",
+    "/API/v1/users",
     "/rest",
     "/api/~node/health",
   ])("%s is not there", async (url) => {
