@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
@@ -267,4 +268,13 @@ test("uploads that are more than a node can work on are refused, and leave nothi
   expect(after.rows).toHaveLength(before.rows.length + 8 - refusals.length);
   expect(after.keys).toHaveLength(before.keys.length + 5 * (8 - refusals.length));
   expect(after.removals).toEqual([]);
+});
+
+test("a storage may take longer than other transactions may be idle", async () => {
+  const settings = { SERVICES: "none", NODE_ID: "strict", DATABASE_STATEMENT_TIMEOUT_MS: "3000" };
+  await nodes.start({ ...settings, ...shared.settings }, undefined, [imagesOn(faulty)]);
+  faulty.onPut = async (key) => {
+    if (key.startsWith("originals/")) await sleep(4000);
+  };
+  await expect(upload({ nodeID: "strict" })).resolves.toMatchObject({ userId });
 });

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { ServiceBroker } from "moleculer";
 
@@ -136,6 +138,23 @@ describe("a user", () => {
     const order = await listed(id);
     const newestFirst = images.toSorted((a, b) => order.indexOf(a.id) - order.indexOf(b.id));
     expect((await untilShown(id, newestFirst)).imageUrls).toHaveLength(8);
+  });
+
+  test("shows the newest hundred of more public images", async () => {
+    const id = await addUser(broker);
+    const newest = await upload(id);
+    await nodes.sql(
+      `INSERT INTO images.images
+       SELECT (jsonb_populate_record(image, jsonb_build_object('id', gen_random_uuid(),
+         'hash', encode(sha256(n::text::bytea), 'hex'), 'created_at', created_at - n * interval '1 s'))).*
+       FROM images.images AS image, generate_series(1, 101) AS n WHERE user_id = $1`,
+      [id],
+    );
+    const { imageUrls } = await call(broker, "images.ofUser", { id });
+    const hundredth = createHash("sha256").update("99").digest("hex");
+    expect(imageUrls).toHaveLength(100);
+    expect(imageUrls[0]).toBe(shownUrl(newest));
+    expect(imageUrls[99]).toContain(hundredth);
   });
 
   test("has no avatar that is private, of somebody else or not there", async () => {
