@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { S3Client } from "@aws-sdk/client-s3";
 
 export interface S3ClientOptions {
@@ -15,6 +16,7 @@ export interface S3ClientOptions {
 /** The SDK tries again when a connection breaks or the server says that it is busy. */
 const MAX_ATTEMPTS = 2;
 const MAX_SOCKETS = 100;
+const CHECKSUM_HEADER = /^x-amz-(?:sdk-)?checksum-/i;
 
 const nothing = (): void => undefined;
 /** Without a logger, the SDK writes to the console. */
@@ -22,7 +24,7 @@ const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 export function createS3Client(options: S3ClientOptions): S3Client {
   const { endpoint, region, accessKeyId, secretAccessKey, isPathStyle, timeoutMs } = options;
-  return new S3Client({
+  const client = new S3Client({
     region,
     forcePathStyle: isPathStyle,
     maxAttempts: MAX_ATTEMPTS,
@@ -39,6 +41,27 @@ export function createS3Client(options: S3ClientOptions): S3Client {
     ...(accessKeyId !== undefined &&
       secretAccessKey !== undefined && { credentials: { accessKeyId, secretAccessKey } }),
   });
+  sendMd5OfRemovals(client);
+  return client;
+}
+
+/**
+ * Has removals sent with the one checksum that all servers know and many insist on, Content-MD5, in place of that of the
+ * SDK, which it adds whatever it is told.
+ */
+function sendMd5OfRemovals(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      (args) => {
+        if (commandName !== "DeleteObjectsCommand") return next(args);
+        const { headers, body } = args.request as { headers: Record<string, string>; body: string };
+        for (const name of Object.keys(headers)) if (CHECKSUM_HEADER.test(name)) delete headers[name];
+        headers["content-md5"] = createHash("md5").update(body).digest("base64");
+        return next(args);
+      },
+    // Behind that of the SDK, and before the request is signed.
+    { step: "build", priority: "low", name: "md5OfRemovals" },
+  );
 }
 
 /** What the server answers; undefined when there is no such object. That there is no such bucket is a failure. */

@@ -161,6 +161,13 @@ describe("a storage on S3", () => {
     other.close();
   });
 
+  test("removes objects also where MD5 is the only checksum that is known", async () => {
+    const keys = ["faults/removed-1", "faults/removed-2"];
+    for (const key of keys) await direct.put(key, fileOf(randomBytes(10)));
+    await patient.remove(keys);
+    for (const key of keys) expect(await direct.head(key)).toBeUndefined();
+  });
+
   test("lets a client put one object of a size and a type, at the public address", async () => {
     const put = await storage.directPut("uploads/1", {
       bytes: 7,

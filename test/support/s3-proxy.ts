@@ -1,5 +1,12 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, request as openRequest, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  request as openRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 
 /** What goes wrong: every request is answered with 503, is read and not answered, or is not even read; or answers stop in the middle, silently or with the connection. */
@@ -20,7 +27,12 @@ export interface S3Proxy {
 
 const BUSY = `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`;
 
-/** A request is passed on when it is whole: as S3, and other than the test server, it stores an object whole or not at all. */
+const NO_MD5 = `<?xml version="1.0"?><Error><Code>MissingContentMD5</Code><Message>Content-MD5 is needed.</Message></Error>`;
+
+/**
+ * A request is passed on when it is whole: as S3, and other than the test server, it stores an object whole or not at all.
+ * Removals need the checksum that S3 asks for, and it knows no other, as many servers of the protocol.
+ */
 export async function startS3Proxy(serverUrl: string): Promise<S3Proxy> {
   const requests: string[] = [];
   const server = createServer((incoming, response) => {
@@ -66,6 +78,10 @@ async function answer(
   }
   const { hostname, port } = new URL(serverUrl);
   const { method = "", url = "", headers } = incoming;
+  if (method === "POST" && new URL(url, serverUrl).searchParams.has("delete") && !hasOnlyMd5(headers, body)) {
+    response.writeHead(400, { "Content-Type": "application/xml" }).end(NO_MD5);
+    return;
+  }
   const outgoing = openRequest({ hostname, port, method, path: url, headers, agent: false });
   outgoing.end(body);
   const [upstream] = (await once(outgoing, "response")) as [IncomingMessage];
@@ -78,4 +94,9 @@ async function answer(
   response.write(bytes.subarray(0, bytes.length / 2), () => {
     if (fault === "broken-answer") response.destroy();
   });
+}
+
+function hasOnlyMd5(headers: IncomingHttpHeaders, body: Buffer): boolean {
+  const md5 = createHash("md5").update(body).digest("base64");
+  return headers["content-md5"] === md5 && !Object.keys(headers).some((name) => name.includes("checksum"));
 }
