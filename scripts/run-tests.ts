@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 import { processesOfRun, signalAll } from "../test/support/processes.ts";
 import { closeTestRun, RUN_VARIABLE, temporaryDir, testRunDir } from "../test/support/test-run.ts";
@@ -26,6 +26,8 @@ interface Stage {
 interface Outcome {
   readonly passed: number;
   readonly failed: number;
+  /** What to look for in what was printed: files, and names of tests. */
+  readonly failures: readonly string[];
 }
 
 /** What is used of the file that `jest --json` writes. */
@@ -35,6 +37,11 @@ interface JestResults {
   readonly numPendingTests: number;
   readonly numTodoTests: number;
   readonly numRuntimeErrorTestSuites: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
 }
 
 const ROOT = join(import.meta.dirname, "..");
@@ -87,11 +94,13 @@ function chosenStages(names: readonly string[]): readonly Stage[] {
 async function runStage(stage: Stage): Promise<Outcome> {
   if (stage.project === undefined) {
     const { isSuccess } = await runNode(stage, stage.args);
-    return isSuccess ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+    return isSuccess
+      ? { passed: 1, failed: 0, failures: [] }
+      : { passed: 0, failed: 1, failures: [stage.name] };
   }
   if (!existsSync(join(ROOT, "test", stage.project))) {
     console.log(`There is no folder test/${stage.project}.`);
-    return { passed: 0, failed: 0 };
+    return { passed: 0, failed: 0, failures: [] };
   }
   const file = join(temporaryDir("results"), "jest.json");
   const { isSuccess } = await runNode(stage, [...stage.args, "--json", `--outputFile=${file}`]);
@@ -99,13 +108,23 @@ async function runStage(stage: Stage): Promise<Outcome> {
 }
 
 function countTests(isSuccess: boolean, json: string | undefined): Outcome {
-  if (json === undefined) return { passed: 0, failed: 1 };
+  if (json === undefined) return { passed: 0, failed: 1, failures: [] };
   const results = JSON.parse(json) as JestResults;
   const passed = results.numPassedTests;
   const skipped = results.numPendingTests + results.numTodoTests;
   const failed = results.numFailedTests + skipped + results.numRuntimeErrorTestSuites;
   const isSilentFailure = failed === 0 && (!isSuccess || passed === 0);
-  return { passed, failed: isSilentFailure ? 1 : failed };
+  return { passed, failed: isSilentFailure ? 1 : failed, failures: failuresIn(results) };
+}
+
+function failuresIn({ testResults }: JestResults): string[] {
+  return testResults.flatMap(({ name, status, assertionResults }) => {
+    const file = relative(ROOT, name);
+    const tests = assertionResults.filter((test) => test.status !== "passed");
+    // A file that cannot be loaded, or leaves something open, has failed as a whole.
+    if (tests.length === 0 && status === "failed") return [file];
+    return tests.map(({ fullName }) => `${file}: ${fullName}`);
+  });
 }
 
 /** Runs one stage, shows what it prints, and ends everything it started when its time is over. */
@@ -152,19 +171,23 @@ async function main(): Promise<void> {
     });
   }
   const summary: string[] = [];
-  let total: Outcome = { passed: 0, failed: 0 };
+  const failures: string[] = [];
+  let [allPassed, allFailed] = [0, 0];
   for (const stage of stages) {
     console.log(`\n── ${stage.name} ──`);
     const startedAt = performance.now();
-    const { passed, failed } = await runStage(stage);
+    const outcome = await runStage(stage);
     if (isInterrupted) return;
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-    summary.push(`${stage.name.padEnd(12)} ${passed} passed, ${failed} failed, ${seconds} s`);
-    total = { passed: total.passed + passed, failed: total.failed + failed };
+    summary.push(`${stage.name.padEnd(12)} ${outcome.passed} passed, ${outcome.failed} failed, ${seconds} s`);
+    failures.push(...outcome.failures.map((failure) => `  ${failure}`));
+    allPassed += outcome.passed;
+    allFailed += outcome.failed;
   }
   await closeTestRun();
-  console.log(`\n${summary.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`);
-  process.exitCode = total.failed === 0 ? 0 : 1;
+  if (failures.length > 0) summary.push("", "Failed, as said above:", ...failures);
+  console.log(`\n${summary.join("\n")}\n\n${allPassed} passed, ${allFailed} failed`);
+  process.exitCode = allFailed === 0 ? 0 : 1;
 }
 
 await main();
