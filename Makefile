@@ -7,7 +7,8 @@ IMAGE := rollcall:$(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check test-unit test-contract test-integration test-e2e test-chaos bench format clean \
-	image up down logs smoke cluster-create deploy-all status delete-all node-version system-packages
+	image up down logs smoke cluster-create deploy-all status delete-all \
+	node-version docker-ready compose-ready system-packages
 
 help: ## Show this list
 	@echo "Rollcall. Targets:"
@@ -55,10 +56,10 @@ format: install ## Format all files
 clean: ## Delete the installed packages; the data in ./data stays
 	rm -rf node_modules
 
-image: ## Build the container image, the same for every service
+image: docker-ready ## Build the container image, the same for every service
 	@docker build --tag $(IMAGE) .
 
-up: ## Start Rollcall as nodes in containers, with the servers they need
+up: compose-ready ## Start Rollcall as nodes in containers, with the servers they need
 	@[ -d secrets ] || ! docker volume inspect rollcall_postgres-data >/dev/null 2>&1 || { \
 		echo "There is data of other secrets: bring back their folder ./secrets, or delete the data:" >&2; \
 		echo "  docker volume rm rollcall_postgres-data" >&2; exit 1; }
@@ -66,13 +67,13 @@ up: ## Start Rollcall as nodes in containers, with the servers they need
 	@docker compose up --build --detach --wait
 	@echo "Rollcall is ready at http://$$(docker compose port gateway 3000), Prometheus at http://$$(docker compose port prometheus 9090)"
 
-down: ## Stop the containers; their data stays in volumes
+down: compose-ready ## Stop the containers; their data stays in volumes
 	@docker compose down
 
-logs: ## Follow the logs of the containers
+logs: compose-ready ## Follow the logs of the containers
 	@docker compose logs --follow --tail 100
 
-smoke: install ## Run the tour of the README against the containers
+smoke: install compose-ready ## Run the tour of the README against the containers
 	@$(NODE) scripts/smoke.ts "http://$$(docker compose port gateway 3000)" secrets/admin-password
 
 cluster-create: ## Create a Kubernetes cluster on this machine, with kind
@@ -95,6 +96,16 @@ node-version:
 		echo "Rollcall needs Node.js 18 or newer with npm, which were not found: https://nodejs.org" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' || { \
 		echo "Rollcall needs Node.js 18 or newer; this is $$(node --version): https://nodejs.org" >&2; exit 1; }
+
+docker-ready:
+	@command -v docker >/dev/null || { \
+		echo "This needs Docker, which was not found: https://docs.docker.com/get-docker" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { \
+		echo "Docker does not answer. Is it running, and may this user use it? 'docker info' says more." >&2; exit 1; }
+
+compose-ready: docker-ready
+	@docker compose version >/dev/null 2>&1 || { \
+		echo "This needs the plugin compose of Docker: https://docs.docker.com/compose/install" >&2; exit 1; }
 
 # Touched last, so that an installation which was interrupted is done again.
 $(INSTALLED): package-lock.json

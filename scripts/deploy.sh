@@ -15,6 +15,9 @@ apply() {
   kubectl apply --kustomize k8s --selector "$1"
 }
 
+kubectl version >/dev/null 2>&1 ||
+  fail "kubectl reaches no cluster; 'kubectl version' says why. 'make cluster-create' makes one on this machine, with kind."
+
 # Those of the cluster are in use: PostgreSQL keeps the password that it was made with.
 [ -d k8s/secrets ] || ! in_namespace get statefulset postgres >/dev/null 2>&1 ||
   fail "The cluster was set up with other secrets: bring back its folder k8s/secrets, or run 'make delete-all' to lose its data."
