@@ -8,13 +8,14 @@ import pg from "pg";
 
 import { createTestDatabase, type TestDatabase } from "../support/databases.ts";
 import { startNats } from "../support/nats.ts";
-import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
+import { launchRollcall, startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
 import type { TestServer } from "../support/server-process.ts";
 import { createTestBroker } from "../support/test-broker.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 const FOLDER = join(import.meta.dirname, "../../examples/welcome-mail");
 const SIBLING = "../examples/welcome-mail/start.ts";
+const PLAIN_PROGRAM = "../examples/plain-program/start.ts";
 
 let database: TestDatabase;
 let nats: TestServer;
@@ -83,4 +84,20 @@ test("the example stops in order at SIGTERM", async () => {
 
   await untilLogged(sibling, { msg: "node stopped" });
   expect(exitCode).toBe(0);
+});
+
+test("the example without code of ours greets each new user, those too that were there before it", async () => {
+  await signUp();
+  const { rowCount } = await client.query("SELECT FROM users.users");
+  const before = rowCount ?? 0;
+  const program = launchRollcall({ program: PLAIN_PROGRAM, env: { NATS_URL: nats.url } });
+  const greetings = (): string[] => program.output.match(/^Hello, Ada! \(event .*\)$/gm) ?? [];
+  try {
+    await waitFor(() => greetings().length >= before, { description: "a greeting for each user" });
+    await signUp();
+    await waitFor(() => greetings().length > before, { description: "another greeting" });
+  } finally {
+    await program.stop();
+  }
+  expect(new Set(greetings()).size).toBe(before + 1);
 });
