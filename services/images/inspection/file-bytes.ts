@@ -36,6 +36,8 @@ export class FileBytes {
 
   /** The same, but fewer bytes where the file ends. */
   async upTo(offset: number, length: number): Promise<Buffer> {
+    // The system knows no offset from 2^53 on.
+    if (offset >= this.size) return this.#window.subarray(0, 0);
     if (offset < this.#start || offset + length > this.#start + this.#length) {
       this.#start = offset;
       this.#length = 0;

@@ -18,7 +18,7 @@ export const tooMuchMemory = (): Errors.MoleculerError =>
 /** @param accepted how many pixels an image may have that is stored as this one is */
 export const tooManyPixels = (pixels: number, accepted: number): Errors.MoleculerError =>
   appError("IMAGE_TOO_LARGE", {
-    detail: `The image has ${megapixels(pixels)} megapixels; an image of its kind may have ${megapixels(accepted)}.`,
+    detail: `The image has ${megapixels(pixels, "ceil")} megapixels; an image of its kind may have ${megapixels(accepted, "floor")}.`,
   });
 
 export const sideTooLong = (pixels: number, accepted: number): Errors.MoleculerError =>
@@ -26,5 +26,5 @@ export const sideTooLong = (pixels: number, accepted: number): Errors.MoleculerE
     detail: `The image has a side of ${pixels} pixels; it may have ${accepted}.`,
   });
 
-const megapixels = (pixels: number): string =>
-  (pixels / 1e6).toLocaleString("en", { maximumFractionDigits: 1 });
+const megapixels = (pixels: number, roundingMode: "ceil" | "floor"): string =>
+  (pixels / 1e6).toLocaleString("en", { maximumFractionDigits: 1, roundingMode });

@@ -56,12 +56,11 @@ export class BoxFields {
     return new BoxFields(Buffer.from(await file.at(start, end - start)));
   }
 
-  /** An unsigned number of so many bytes, 0 to 8. @throws IMAGE_UNREADABLE behind the end of the box */
+  /** An unsigned number of so many bytes, any number of them. @throws IMAGE_UNREADABLE behind the end of the box */
   take(bytes: number): number {
     const at = this.#at;
     this.#at += bytes;
     if (this.#at > this.#bytes.length) throw damaged();
-    if (bytes === 0) return 0;
-    return bytes === 8 ? Number(this.#bytes.readBigUInt64BE(at)) : this.#bytes.readUIntBE(at, bytes);
+    return this.#bytes.subarray(at, this.#at).reduce((value, byte) => value * 256 + byte, 0);
   }
 }

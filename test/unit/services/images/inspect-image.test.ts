@@ -140,6 +140,12 @@ describe("the inspection of an image", () => {
     expect(await inspect(avifHeader(4000, 4000))).toMatchObject({ format: "avif" });
   });
 
+  it("says of what has a few pixels too many that it has more than it may", async () => {
+    await expect(inspect(png({ width: 10_000, height: 5001 }))).rejects.toMatchObject({
+      message: "The image has 50.1 megapixels; an image of its kind may have 50.",
+    });
+  });
+
   it("refuses what has no pixels", async () => {
     for (const bytes of [
       jpegHeader(100, 0, [0x11]),
@@ -167,6 +173,24 @@ describe("the inspection of an image", () => {
     expect(await sharp(grid).metadata()).toMatchObject({ width: 960, height: 240 });
     const { info } = await sharp(grid).raw().toBuffer({ resolveWithObject: true });
     expect(info).toMatchObject({ width: 960, height: 240 });
+  });
+
+  it("is not led astray by an AVIF whose places of data are numbers of any size", async () => {
+    // After version and flags, a byte for the sizes of offsets and lengths and one for those of what they add up to.
+    const sizes = files.avif.indexOf("iloc") + 8;
+    for (const at of [sizes, sizes + 1]) {
+      for (let value = 0; value < 256; value += 1) {
+        const odd = Buffer.from(files.avif);
+        odd.writeUInt8(value, at);
+        // The offset: of 7 bytes and more, it is behind the end of every file.
+        odd.fill(0xff, sizes + 14, sizes + 18);
+        const refusal: unknown = await inspect(odd).then(
+          () => DAMAGED,
+          (error: unknown) => error,
+        );
+        expect({ value, refusal }).toMatchObject({ refusal: DAMAGED });
+      }
+    }
   });
 
   // A GIF and the end of a WebP are left to the decoder.
