@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { readFile } from "node:fs/promises";
-import { basename } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { thumbHashToAverageRGBA } from "thumbhash";
 
@@ -84,6 +84,25 @@ describe("an image that is processed", () => {
         expect({ name, file: basename(path), isRight: loss < LOSS }).toMatchObject({ isRight: true });
       }
     }
+  });
+
+  it("may be a photograph by Samsung, whose scan header is wrong, but not a damaged one", async () => {
+    const jpeg = await quarters().withMetadata({ orientation: 6 }).jpeg().toBuffer();
+    const scan = jpeg.lastIndexOf(Buffer.from([0xff, 0xda]));
+    const pixels = scan + 2 + jpeg.readUInt16BE(scan + 2);
+    jpeg.fill(0, pixels - 3, pixels);
+    const [folder, fillByte] = [temporaryDir("samsung"), Buffer.from([0xff])];
+    const photo = join(folder, "photo.jpg");
+    await writeFile(photo, Buffer.concat([jpeg.subarray(0, scan), fillByte, jpeg.subarray(scan)]));
+    const image = await processor.process(photo, temporaryDir("presets"));
+    expect(image).toMatchObject({ width: 240, height: 320 });
+    const [topLeft = [], , bottomLeft = []] = await quarterColors(pathOf(image, "large", "webp"));
+    expect(difference([QUARTERS[2] ?? [], QUARTERS[3] ?? []], [topLeft, bottomLeft])).toBeLessThan(LOSS);
+
+    const damaged = join(folder, "damaged.jpg");
+    await writeFile(damaged, Buffer.from(jpeg).fill(0xd9, pixels + 50, pixels + 60));
+    const refusal = processor.process(damaged, temporaryDir("presets"));
+    await expect(refusal).rejects.toMatchObject({ type: "IMAGE_UNREADABLE" });
   });
 
   it("keeps about the colours that can be printed when it is CMYK", async () => {

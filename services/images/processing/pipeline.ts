@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 import { rgbaToThumbHash } from "thumbhash";
@@ -7,6 +8,7 @@ import type { PresetFile, ProcessedImage, SourceFormat } from "../image-processo
 import { MAX_PIXELS } from "../inspection/image-header.ts";
 import { dominantColor } from "./dominant-color.ts";
 import { masterSize, presetSize, type Size } from "./preset-sizes.ts";
+import { mendScanHeader } from "./scan-header.ts";
 
 /*
  * What a worker does with an image: decode it once, to the size of the largest preset, and make all files of that. Only
@@ -21,6 +23,7 @@ sharp.block({ operation: ["VipsForeignLoad"] });
 sharp.unblock({
   operation: [
     "VipsForeignLoadJpegFile",
+    "VipsForeignLoadJpegBuffer",
     "VipsForeignLoadPngFile",
     "VipsForeignLoadWebpFile",
     "VipsForeignLoadHeifFile",
@@ -55,6 +58,9 @@ const ENCODERS: Readonly<Record<MediaFormat, (image: Sharp) => Sharp>> = {
   jpeg: (image) => image.flatten({ background: WHITE }).jpeg({ quality: 80 }),
 };
 
+/** A fault that says nothing about the pixels. The decoder finds it before it decodes any. */
+const WRONG_SCAN_HEADER = "Invalid SOS parameters for sequential JPEG";
+
 /**
  * Decodes the first frame of an image.
  *
@@ -62,6 +68,21 @@ const ENCODERS: Readonly<Record<MediaFormat, (image: Sharp) => Sharp>> = {
  */
 export async function decodeImage(
   source: string,
+  format: SourceFormat,
+  presets: readonly ImagePreset[],
+): Promise<DecodedImage> {
+  try {
+    return await decode(source, format, presets);
+  } catch (error) {
+    if (!(error as Error).message.includes(WRONG_SCAN_HEADER)) throw error;
+    const jpeg = await readFile(source);
+    mendScanHeader(jpeg);
+    return decode(jpeg, format, presets);
+  }
+}
+
+async function decode(
+  source: string | Buffer,
   format: SourceFormat,
   presets: readonly ImagePreset[],
 ): Promise<DecodedImage> {
