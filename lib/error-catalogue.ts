@@ -226,7 +226,7 @@ export const ERROR_CATALOGUE = {
     title: "The type of the image is not supported",
     retryable: false,
     description:
-      "The bytes are not a JPEG, PNG, WebP, AVIF or GIF image, whatever `Content-Type` or the name says.",
+      "The bytes are not a JPEG, PNG, WebP, GIF or still AVIF image, whatever `Content-Type` or the name says.",
   },
   RANGE_NOT_SATISFIABLE: {
     status: 416,

@@ -3,7 +3,7 @@ import { appError } from "../../../broker/errors.ts";
 
 /** The bytes are of no type that is accepted. */
 export const unsupportedType = (): Errors.MoleculerError =>
-  appError("UNSUPPORTED_IMAGE_TYPE", { detail: "The file is no JPEG, PNG, WebP, AVIF or GIF image." });
+  appError("UNSUPPORTED_IMAGE_TYPE", { detail: "The file is no JPEG, PNG, WebP, GIF or still AVIF image." });
 
 export const damaged = (): Errors.MoleculerError =>
   appError("IMAGE_UNREADABLE", { detail: "The image is damaged or cut off." });

@@ -54,15 +54,15 @@ function formatOf(start: Buffer): SourceFormat | undefined {
   if (text.startsWith("\x89PNG\r\n\x1a\n")) return "png";
   if (text.startsWith("GIF87a") || text.startsWith("GIF89a")) return "gif";
   if (text.startsWith("RIFF") && text.startsWith("WEBP", 8)) return "webp";
-  if (text.startsWith("ftyp", 4) && brands(start, text).some((brand) => brand === "avif" || brand === "avis"))
-    return "avif";
+  if (text.startsWith("ftyp", 4) && isStillAvif(text.slice(8, start.readUInt32BE(0)))) return "avif";
   return undefined;
 }
 
-/** The file types that the first box of ISO/IEC 14496-12 names: the major one, a version, and those compatible. */
-function brands(start: Buffer, text: string): string[] {
-  const list = text.slice(8, start.readUInt32BE(0));
-  return (list.match(/.{4}/gs) ?? []).filter((_, index) => index !== 1);
+/** @param types that the first box of ISO/IEC 14496-12 names, of 4 characters: the major one, a version, those compatible */
+function isStillAvif(types: string): boolean {
+  const [major = "", _version, ...compatible] = types.match(/.{4}/gs) ?? [];
+  // The decoder takes no others: an animation calls itself `avis`.
+  return ["avif", "mif1", "msf1"].includes(major) && [major, ...compatible].includes("avif");
 }
 
 function checkSize({ width, height, decodeBytes }: ImageHeader, decodeBytesMax: number): void {

@@ -72,6 +72,9 @@ describe("the inspection of an image", () => {
     expect(await inspect(await quarters(3, 3).webp({ lossless: true }).toBuffer())).toMatchObject({
       format: "webp",
     });
+    const otherwiseNamed = Buffer.from(files.avif);
+    otherwiseNamed.write("mif1", 8, "latin1");
+    expect(await inspect(otherwiseNamed)).toMatchObject({ format: "avif" });
   });
 
   it.each([
@@ -97,6 +100,10 @@ describe("the inspection of an image", () => {
     ["a PPM", "P6 1 1 255 abc"],
     ["a Radiance HDR", "#?RADIANCE\n"],
     ["a vips image", "\x08\xf2\xa6\xb6"],
+    [
+      "an animated AVIF, which the decoder does not take",
+      fileType("avis", "avif", "msf1").toString("latin1"),
+    ],
     ["a HEIC", fileType("heic", "mif1", "heic").toString("latin1")],
     ["a video", fileType("isom", "iso2", "mp41").toString("latin1")],
     [
