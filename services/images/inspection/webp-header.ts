@@ -10,6 +10,8 @@ const BYTES_PER_PIXEL = 6;
 const HAS_ALPHA_OR_ANIMATION = 0x12;
 const VP8_START_CODE = 0x9d012a;
 const VP8L_SIGNATURE = 0x2f;
+/** Before its pixels a file has a colour profile at most, and what is not known. */
+const MAX_CHUNKS = 100;
 
 /** The header of a WebP. Lossy ones are decoded at a smaller size. */
 export async function readWebpHeader(file: FileBytes): Promise<ImageHeader> {
@@ -48,8 +50,21 @@ async function readFirstChunk(
     return {
       width: data.readUIntLE(4, 3) + 1,
       height: data.readUIntLE(7, 3) + 1,
-      isHeldWhole: (data.readUInt8(0) & HAS_ALPHA_OR_ANIMATION) !== 0,
+      isHeldWhole: (data.readUInt8(0) & HAS_ALPHA_OR_ANIMATION) !== 0 || (await isLossless(file)),
     };
   }
   throw damaged();
+}
+
+/** Whether the pixels are lossless of a file that begins with VP8X. Of one that has none, the decoder finds out. */
+async function isLossless(file: FileBytes): Promise<boolean> {
+  let offset = FIRST_CHUNK;
+  for (let count = 0; count < MAX_CHUNKS && offset + 8 <= file.size; count += 1) {
+    const head = await file.at(offset, 8);
+    const type = head.toString("latin1", 0, 4);
+    if (type === "VP8L" || type === "VP8 ") return type === "VP8L";
+    const length = head.readUInt32LE(4);
+    offset += 8 + length + (length % 2);
+  }
+  return false;
 }

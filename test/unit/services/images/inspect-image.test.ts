@@ -147,6 +147,16 @@ describe("the inspection of an image", () => {
     expect(await inspect(avifHeader(4000, 4000))).toMatchObject({ format: "avif" });
   });
 
+  it("knows a lossless WebP also behind a colour profile", async () => {
+    const bare = await quarters().webp({ lossless: true }).toBuffer();
+    const withProfile = await quarters().withIccProfile("p3").webp({ lossless: true }).toBuffer();
+    expect([bare, withProfile].map((bytes) => bytes.toString("latin1", 12, 16))).toEqual(["VP8L", "VP8X"]);
+    const { decodeBytes } = await inspect(bare);
+    expect(await inspect(withProfile)).toMatchObject({ decodeBytes });
+    const lossy = await quarters().withIccProfile("p3").webp().toBuffer();
+    expect(await inspect(lossy)).toMatchObject({ decodeBytes: 0 });
+  });
+
   it("says of what has a few pixels too many that it has more than it may", async () => {
     await expect(inspect(png({ width: 10_000, height: 5001 }))).rejects.toMatchObject({
       message: "The image has 50.1 megapixels; an image of its kind may have 50.",
