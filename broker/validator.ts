@@ -14,6 +14,9 @@ interface ReportEntry {
   actual?: unknown;
 }
 
+/** The library's own reads as if the values that are allowed were the one that is not. */
+const MESSAGES = { enumValue: "The '{field}' field must be one of {expected}." };
+
 type Rules = Parameters<Validators.Fastest["compile"]>[0];
 type Check = ReturnType<Validators.Fastest["compile"]>;
 /** Also gives a report, which Moleculer's type leaves out. */
@@ -40,7 +43,7 @@ interface HasRules {
  */
 export class Validator extends Validators.Fastest {
   constructor() {
-    super({ ...VALIDATOR_OPTIONS });
+    super({ ...VALIDATOR_OPTIONS, messages: MESSAGES });
     const { rules } = (this as unknown as HasRules).validator;
     const check = rules.number;
     rules.number = function number(this: unknown, rule, path, context) {

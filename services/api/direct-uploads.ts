@@ -11,6 +11,9 @@ export const DIRECT_UPLOAD_PATH = directUploadPath(":uploadId");
 
 const ALLOWED = "PUT, OPTIONS";
 
+const WRONG_SIGNATURE =
+  "The time of the URL is over, or it is not for this path with this Content-Type and this Content-Length.";
+
 /**
  * Takes the bytes of an upload at a signed URL, which says their size and type and is all that the client needs. Until
  * the upload is completed, bytes that are sent again replace those before.
@@ -29,7 +32,7 @@ export function directUploadHandler(
     const path = pathOf(request);
     const [, query = ""] = request.url.split("?");
     const expiry = signer.verify({ method: "PUT", path, bytes: Number(bytes), contentType }, query);
-    if (expiry === undefined) throw appError("INVALID_SIGNATURE");
+    if (expiry === undefined) throw appError("INVALID_SIGNATURE", { detail: WRONG_SIGNATURE });
     return contentType;
   };
 

@@ -74,7 +74,7 @@ describe("the report", () => {
     expect(check(RULES, { id: "x", text: "", kind: "c" }).errors).toEqual([
       { field: "id", rule: "uuid", message: "The 'id' field must be a valid UUID." },
       { field: "text", rule: "stringMin", message: expect.stringContaining("'text'") },
-      { field: "kind", rule: "enumValue", message: expect.stringContaining("'kind'") },
+      { field: "kind", rule: "enumValue", message: "The 'kind' field must be one of a, b." },
     ]);
   });
 
