@@ -137,9 +137,7 @@ const schema = z.object({
     .describe("How long the result of a write is kept under its Idempotency-Key."),
   EVENT_LOG_RETENTION_DAYS: wholeNumber(1, 3650)
     .prefault("30")
-    .describe(
-      "How long events are kept in the log and in the stream. Unpublished ones are kept until they are.",
-    ),
+    .describe("How long events are kept in the log and in the stream after they were published."),
   DEAD_LETTER_RETENTION_DAYS: wholeNumber(1, 3650)
     .prefault("90")
     .describe("How long after its last attempt an event is kept that a durable consumer could not handle."),

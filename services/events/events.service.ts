@@ -19,6 +19,7 @@ import {
   handledEvents,
   oldDeadLetters,
   oldEvents,
+  oldMarks,
   type Deletion,
 } from "./retention.repository.ts";
 
@@ -122,7 +123,8 @@ function inPieces(text: string): Readable {
 function deletionsOf({ EVENT_LOG_RETENTION_DAYS, DEAD_LETTER_RETENTION_DAYS, NATS_URL }: Config): Deletion[] {
   return [
     oldEvents({ days: EVENT_LOG_RETENTION_DAYS, isPublished: NATS_URL !== undefined }),
-    // After the events, as it goes by what is left of them.
+    // After the events, as they go by what is left of them.
+    oldMarks,
     handledEvents,
     oldDeadLetters(DEAD_LETTER_RETENTION_DAYS),
     expiredResults,

@@ -3,27 +3,46 @@ import type { Database } from "../../lib/database.ts";
 /** Deletes up to `limit` rows, and says how many there were. */
 export type Deletion = (database: Database, limit: number) => Promise<number>;
 
-// One bound, so that only the rows to be deleted are looked at.
+const MARK = {
+  text: `
+    INSERT INTO events.published_mark (sequence, reached_at)
+    SELECT sequence, now() FROM events.log
+    WHERE sequence = (SELECT CASE WHEN $1 THEN published ELSE head END FROM events.relay)
+    ON CONFLICT DO NOTHING`,
+};
+// Also up to where events are published now, as a replay may have begun.
 const DELETE_OLD = {
   text: `
-    WITH oldest AS (SELECT sequence, occurred_at FROM events.log ORDER BY sequence LIMIT $1),
-    too_old AS (
-      SELECT least(max(sequence),
-        min(sequence) FILTER (WHERE occurred_at > now() - make_interval(days => $3)) - 1) AS last
-      FROM oldest
-    )
-    DELETE FROM events.log WHERE sequence <= (
-      SELECT least(too_old.last, CASE WHEN $2 THEN relay.published ELSE relay.head END) FROM too_old, events.relay
-    ) RETURNING 1`,
+    DELETE FROM events.log
+    WHERE sequence IN (SELECT sequence FROM events.log ORDER BY sequence LIMIT $1)
+      AND sequence <= (SELECT CASE WHEN $2 THEN published ELSE head END FROM events.relay)
+      AND sequence <= (
+        SELECT max(sequence) FROM events.published_mark WHERE reached_at < now() - make_interval(days => $3)
+      )
+    RETURNING 1`,
 };
 
 /**
- * Deletes from the start of the log, so that it never has a gap: what is older than `days`, up to the first that is not
- * and, where events are published, up to the first that is not published.
+ * Notes how far events are published, and deletes from the start of the log, so that it never has a gap, those that
+ * were published so many days ago; where nothing is published, those that are in the log for so long.
  */
 export function oldEvents({ days, isPublished }: { days: number; isPublished: boolean }): Deletion {
-  return async (database, limit) => (await database.query(DELETE_OLD, [limit, isPublished, days])).length;
+  return async (database, limit) => {
+    await database.query(MARK, [isPublished]);
+    return (await database.query(DELETE_OLD, [limit, isPublished, days])).length;
+  };
 }
+
+const DELETE_MARKS = {
+  text: `
+    DELETE FROM events.published_mark WHERE sequence IN (
+      SELECT sequence FROM events.published_mark WHERE sequence < (SELECT min(sequence) FROM events.log) LIMIT $1
+    ) RETURNING 1`,
+};
+
+/** Forgets when events were published that the log no longer has. */
+export const oldMarks: Deletion = async (database, limit) =>
+  (await database.query(DELETE_MARKS, [limit])).length;
 
 const OLDEST = {
   text: `SELECT coalesce((SELECT min(sequence) FROM events.log), head + 1)::float8 AS oldest FROM events.relay`,

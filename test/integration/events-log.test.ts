@@ -6,7 +6,7 @@ import { newId } from "../../lib/ids.ts";
 import { readStream } from "../support/event-stream.ts";
 import { appendEvents, relayState, untilAllPublished } from "../support/outbox-rows.ts";
 import { newUser } from "../support/rest-client.ts";
-import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { startTestNodes, type Settings, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
 let nodes: TestNodes;
@@ -25,16 +25,46 @@ async function untilLogged(count: number): Promise<void> {
   });
 }
 
-/** Makes all events as old as this. */
+/** Makes what was published up to an event as old as this. */
 const age = (days: number, upTo: number) =>
-  nodes.sql(`UPDATE events.log SET occurred_at = now() - make_interval(days => $1) WHERE sequence <= $2`, [
-    days,
-    upTo,
-  ]);
+  nodes.sql(
+    `INSERT INTO events.published_mark (sequence, reached_at) VALUES ($2, now() - make_interval(days => $1))
+     ON CONFLICT (sequence) DO UPDATE SET reached_at = excluded.reached_at`,
+    [days, upTo],
+  );
 
 async function loggedSequences(): Promise<number[]> {
   const rows = await nodes.sql<{ sequence: number }>(
     "SELECT sequence::integer FROM events.log ORDER BY sequence",
+  );
+  return rows.map(({ sequence }) => sequence);
+}
+
+/** Lets a node move some events to the log. */
+async function logEvents(count: number): Promise<void> {
+  const { head } = await relayState(nodes);
+  const node = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
+  await appendEvents(nodes, [newId()], count);
+  await untilLogged(head + count);
+  await node.stop();
+}
+
+/** Lets a node delete once what is too old. */
+async function retainOnce(settings: Settings = {}): Promise<void> {
+  await nodes.sql(
+    `INSERT INTO events.idempotency (principal, action, key, fingerprint, result, subject, expires_at)
+     VALUES ('test', 'test', 'deleted last', '', '{}', gen_random_uuid(), now())`,
+  );
+  const node = await nodes.start({ SERVICES: "events", ...settings });
+  await waitFor(async () => (await nodes.sql("SELECT FROM events.idempotency")).length === 0, {
+    description: "what is too old to be deleted",
+  });
+  await node.stop();
+}
+
+async function marks(): Promise<number[]> {
+  const rows = await nodes.sql<{ sequence: number }>(
+    "SELECT sequence::integer FROM events.published_mark ORDER BY sequence",
   );
   return rows.map(({ sequence }) => sequence);
 }
@@ -95,19 +125,19 @@ describe("retention", () => {
     expect(await loggedSequences()).toEqual(Array.from({ length: 201 }, (_, index) => 2301 + index));
   });
 
-  test("makes no gap: what is too old stays behind what is not", async () => {
-    const first = await nodes.start({ SERVICES: "events", ...WITHOUT_NATS });
-    await appendEvents(nodes, [newId()], 10);
-    await untilLogged(10);
-    await first.stop();
-    await age(10, 10);
-    await nodes.sql("UPDATE events.log SET occurred_at = now() WHERE sequence = 4");
+  test.each([
+    { days: 6, left: [1, 2, 3, 4, 5, 6], noted: [5, 6] },
+    { days: 8, left: [6], noted: [6] },
+  ])("of 7 days goes by when events were published: $days days ago", async ({ days, left, noted }) => {
+    await logEvents(5);
+    await retainOnce(WITHOUT_NATS);
+    expect(await marks()).toEqual([5]);
+    await age(days, 5);
+    await logEvents(1);
 
-    await nodes.start({ SERVICES: "events", EVENT_LOG_RETENTION_DAYS: "7", ...WITHOUT_NATS });
-    await waitFor(async () => (await loggedSequences()).length < 10, {
-      description: "old events to be gone",
-    });
-    expect(await loggedSequences()).toEqual([4, 5, 6, 7, 8, 9, 10]);
+    await retainOnce({ EVENT_LOG_RETENTION_DAYS: "7", ...WITHOUT_NATS });
+    expect(await loggedSequences()).toEqual(left);
+    expect(await marks()).toEqual(noted);
   });
 
   test("keeps what is not published, however old", async () => {
@@ -120,6 +150,17 @@ describe("retention", () => {
     await nodes.start({ SERVICES: "events" });
     await untilAllPublished(nodes);
     expect(await readStream(nodes.nats.url).messages()).toHaveLength(5);
+  });
+
+  test("keeps events that waited for longer than it keeps any, once they are published", async () => {
+    await appendEvents(nodes, [newId()], 5);
+    await nodes.sql("UPDATE events.outbox SET occurred_at = now() - interval '100 days'");
+    const first = await nodes.start({ SERVICES: "events" });
+    await untilAllPublished(nodes);
+    await first.stop();
+
+    await retainOnce();
+    expect(await loggedSequences()).toEqual([1, 2, 3, 4, 5]);
   });
 });
 

@@ -27,6 +27,7 @@ const BEFORE = "events/0001-outbox-and-idempotency";
 const AFTER = "users/0001-users";
 /** One that changes a table which is in use. */
 const ON_SESSIONS = "auth/0005-sessions-by-version";
+const PUBLISHED_MARKS = "events/0006-published-marks";
 
 let database: TestDatabase;
 
@@ -74,6 +75,24 @@ describe("migrating", () => {
 
     expect(await sql("SELECT position, actor FROM events.outbox")).toEqual([{ position: "1", actor: "ada" }]);
     await sql(INSERT_USER);
+  });
+
+  test("events that were there before it was noted when they were published get the times of their changes", async () => {
+    await migrate(database.url, silentLogger);
+    await sql(`DROP TABLE events.published_mark;
+      DELETE FROM public.schema_migrations WHERE name = '${PUBLISHED_MARKS}';
+      INSERT INTO events.log (sequence, id, type, subject, data, actor, request_id, changed_fields, occurred_at)
+      SELECT sequence, gen_random_uuid(), 'user-created_v1', gen_random_uuid(), '{}', 'ada', 'request', '{}',
+        timestamptz '2026-01-01' + sequence * interval '1 minute' FROM generate_series(3, 4000) AS sequence`);
+
+    expect(await migrate(database.url, silentLogger)).toEqual([PUBLISHED_MARKS]);
+
+    expect(
+      await sql(`
+        SELECT (array_agg(sequence::integer ORDER BY sequence))[1:3] AS first, max(sequence)::integer AS last,
+          bool_and(reached_at = occurred_at) AS "areOfEvents"
+        FROM events.published_mark JOIN events.log USING (sequence)`),
+    ).toEqual([{ first: [3, 6, 9], last: 3999, areOfEvents: true }]);
   });
 
   test("a table that is in use waits for that, and lets others use it meanwhile", async () => {
