@@ -33,9 +33,13 @@ const READ = {
     WHERE log.sequence > $3 AND log.sequence <= $4 AND type = ANY ($2) AND ${IS_NEW}
     ORDER BY log.sequence LIMIT $5`,
 };
+// Not past what only instances of another version handle: they would miss it when they start again.
 const SAVE = {
   name: "durable-consumer.save",
-  text: `UPDATE events.consumer SET position = $2 WHERE name = $1 AND position < $2`,
+  text: `
+    UPDATE events.consumer SET position = $2 WHERE name = $1 AND position < $2 AND NOT EXISTS (
+      SELECT FROM events.subscription WHERE consumer = $1 AND type <> ALL ($3) AND start_after < $2
+    )`,
 };
 const LAG = {
   name: "durable-consumer.lag",
@@ -111,8 +115,7 @@ export class LogSource implements EventSource {
       return position;
     }
     // Written down before anything is given out, so that what ends this process is known to have come before.
-    await database.query(SAVE, [consumer, start]);
-    this.#savedPosition = start;
+    await this.#save(start);
     this.#isFirstPage = false;
     return start;
   }
@@ -172,7 +175,12 @@ export class LogSource implements EventSource {
     const oldest = this.#outstanding.keys().next().value;
     const position = oldest ? oldest.sequence - 1 : this.#cursor;
     if (position <= this.#savedPosition) return;
-    await this.#options.database.query(SAVE, [this.#options.consumer, position]);
+    await this.#save(position);
+  }
+
+  async #save(position: number): Promise<void> {
+    const { database, consumer } = this.#options;
+    await database.query(SAVE, [consumer, position, this.#types]);
     this.#savedPosition = position;
   }
 }
