@@ -120,6 +120,8 @@ describe("neither row nor bytes are left", () => {
       throw storageAway();
     };
     await expect(upload()).rejects.toMatchObject({ type: "STORAGE_UNAVAILABLE" });
+    // Of one attempt: the call is not repeated by the broker.
+    expect(new Set(givenUp.map((key) => /[\da-f]{64}/.exec(key)?.[0])).size).toBe(1);
     for (const key of givenUp) await putBytes(shared.storage, key, await pngBytes());
     expect((await stateOfImages()).keys).toHaveLength(before.keys.length + givenUp.length);
     expect(await call(broker, "images.reconcile", { fix: false })).toMatchObject({ found: 0 });
