@@ -15,7 +15,8 @@ export interface S3ClientOptions {
 
 /** The SDK tries again when a connection breaks or the server says that it is busy. */
 const MAX_ATTEMPTS = 2;
-const MAX_SOCKETS = 100;
+/** Each client that is slow to take a file holds one, and memory with it. Without a free one, nothing can be stored. */
+const MAX_SOCKETS = 500;
 const CHECKSUM_HEADER = /^x-amz-(?:sdk-)?checksum-/i;
 
 const nothing = (): void => undefined;

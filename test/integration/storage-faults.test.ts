@@ -135,6 +135,14 @@ describe("a storage on S3", () => {
     slow.close();
   });
 
+  test("has connections left while hundreds of readers are slow", async () => {
+    await direct.put("faults/slowly", fileOf(randomBytes(1_000_000)));
+    const reading = Array.from({ length: 200 }, () => direct.read("faults/slowly"));
+    const found = await Promise.all(reading);
+    await expect(direct.put("faults/beside", fileOf(randomBytes(10)))).resolves.toBeUndefined();
+    for (const each of found) each?.stream.destroy();
+  });
+
   test("keeps no connection for readers that have left", async () => {
     await direct.put("faults/left", fileOf(randomBytes(3_000_000)));
     for (let index = 0; index < 20; index += 1) (await patient.read("faults/left"))?.stream.destroy();
