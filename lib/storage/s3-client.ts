@@ -13,7 +13,7 @@ export interface S3ClientOptions {
   timeoutMs: number;
 }
 
-/** The SDK tries again when a connection breaks or the server says that it is busy. */
+/** The SDK tries again when a connection breaks or the server says that it is busy, but not what is sent as a stream. */
 const MAX_ATTEMPTS = 2;
 /** Each client that is slow to take a file holds one, and memory with it. Without a free one, nothing can be stored. */
 const MAX_SOCKETS = 500;
@@ -63,6 +63,12 @@ function sendMd5OfRemovals(client: S3Client): void {
     // Behind that of the SDK, and before the request is signed.
     { step: "build", priority: "low", name: "md5OfRemovals" },
   );
+}
+
+/** Whether a request may succeed when it is made again: the server has not said that it is to blame. */
+export function mayPass(error: unknown): boolean {
+  const { $metadata } = error as { $metadata?: { httpStatusCode?: number } };
+  return ($metadata?.httpStatusCode ?? 500) >= 500;
 }
 
 /** What the server answers; undefined when there is no such object. That there is no such bucket is a failure. */

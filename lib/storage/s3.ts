@@ -11,9 +11,10 @@ import {
 } from "@aws-sdk/client-s3";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import type { Logger } from "pino";
+import { pause } from "../waiting.ts";
 import { availableInTime, watchedStream, type Work } from "./failures.ts";
 import { requireKey, requirePrefix } from "./key.ts";
-import { createS3Client, unlessNoSuchKey, type S3ClientOptions } from "./s3-client.ts";
+import { createS3Client, mayPass, unlessNoSuchKey, type S3ClientOptions } from "./s3-client.ts";
 import type { ByteRange, DirectPut, LocalFile, ObjectInfo, Storage } from "./storage.ts";
 
 interface S3StorageOptions extends S3ClientOptions {
@@ -25,6 +26,9 @@ interface S3StorageOptions extends S3ClientOptions {
 
 /** What the protocol takes in one request. */
 const DELETE_BATCH = 1000;
+
+/** Before what has failed is tried once more. */
+const MAX_PAUSE_MS = 100;
 
 /** Objects in a bucket of S3, or of a server that speaks its protocol. */
 export class S3Storage implements Storage {
@@ -45,7 +49,16 @@ export class S3Storage implements Storage {
 
   async put(key: string, file: LocalFile): Promise<void> {
     requireKey(key);
-    await this.#attempt("put", (abortSignal, progress) => this.#send(key, file, abortSignal, progress));
+    await this.#attempt("put", async (abortSignal, progress) => {
+      const send = () => this.#send(key, file, abortSignal, progress);
+      // The SDK does so with whatever is no stream.
+      await send().catch(async (error: unknown) => {
+        if (!mayPass(error)) throw error;
+        await pause(Math.random() * MAX_PAUSE_MS, abortSignal);
+        abortSignal.throwIfAborted();
+        await send();
+      });
+    });
   }
 
   async head(key: string): Promise<ObjectInfo | undefined> {

@@ -69,6 +69,7 @@ describe("a storage on S3", () => {
 
   beforeEach(() => {
     proxy.fault = "none";
+    proxy.concerns = () => true;
   });
 
   afterAll(async () => {
@@ -133,6 +134,23 @@ describe("a storage on S3", () => {
     await sleep(3 * TIMEOUT_MS);
     expect(found && (await bytesOf(found.stream)).equals(bytes)).toBe(true);
     slow.close();
+  });
+
+  test.each<S3Fault>(["busy", "reset"])("tries once more what has failed once: %s", async (fault) => {
+    await direct.put("faults/again", fileOf(randomBytes(10)));
+    const operations = [
+      () => patient.put("faults/again", fileOf(randomBytes(100_000))),
+      () => patient.head("faults/again"),
+      () => patient.remove(["faults/again-2"]),
+      () => patient.check(),
+    ];
+    for (const operation of operations) {
+      const count = proxy.requests.length;
+      proxy.fault = fault;
+      proxy.concerns = () => proxy.requests.length === count + 1;
+      await operation();
+      expect(proxy.requests).toHaveLength(count + 2);
+    }
   });
 
   test("has connections left while hundreds of readers are slow", async () => {

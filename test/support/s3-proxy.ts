@@ -9,8 +9,8 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What goes wrong: every request is answered with 503, is read and not answered, or is not even read; or answers stop in the middle, silently or with the connection. */
-export type S3Fault = "none" | "busy" | "silent" | "deaf" | "half-answer" | "broken-answer";
+/** What goes wrong: every request is answered with 503, breaks off, is read and not answered, or is not even read; or answers stop in the middle, silently or with the connection. */
+export type S3Fault = "none" | "busy" | "reset" | "silent" | "deaf" | "half-answer" | "broken-answer";
 
 /** Stands in front of a server of the S3 protocol for faults that it cannot be made to have. */
 export interface S3Proxy {
@@ -70,6 +70,10 @@ async function answer(
   fault: S3Fault,
 ): Promise<void> {
   if (fault === "deaf") return;
+  if (fault === "reset") {
+    incoming.socket.resetAndDestroy();
+    return;
+  }
   const body = Buffer.concat(await Array.fromAsync(incoming as AsyncIterable<Buffer>));
   if (fault === "silent") return;
   if (fault === "busy") {
