@@ -8,8 +8,11 @@ type Parameters = Readonly<Record<string, unknown>>;
 export interface AccessRule {
   /** Whoever it is, also without credentials; "sign-up": while SIGNUP is open. */
   anyone?: true | "sign-up";
-  /** Users: all of them, or only the one whose id is in this parameter. */
-  users?: "all" | { self: string };
+  /**
+   * Users: all of them, or only the one whose id is in this parameter. "owner": whose a thing is only its row says, so all
+   * of them here, and to others than its owner the action answers that there is none.
+   */
+  users?: "all" | "owner" | { self: string };
   admins?: true;
   /** API keys that have this scope; "any": all of them. */
   scope?: Scope | "any";
@@ -75,9 +78,8 @@ export const ACTION_ACCESS = {
   "images.startUpload": ownOr("images:write"),
   "images.completeUpload": ownOr("images:write"),
   "images.list": ownOr("images:read"),
-  // Whose an image is only its row says: to others the service answers that there is none.
-  "images.get": { users: "all", admins: true, scope: "images:read" },
-  "images.delete": { users: "all", admins: true, scope: "images:write" },
+  "images.get": { users: "owner", admins: true, scope: "images:read" },
+  "images.delete": { users: "owner", admins: true, scope: "images:write" },
   "images.setAvatar": ownOr("images:write"),
   "images.clearAvatar": ownOr("images:write"),
   "images.ofUser": SERVICES_ONLY,
@@ -162,7 +164,7 @@ function isAllowed(
   if (principal.kind === "api-key") {
     return rule.scope === "any" || (rule.scope !== undefined && principal.scopes.includes(rule.scope));
   }
-  return rule.users === "all" || isAbout(principal.id, rule, params);
+  return rule.users === "all" || rule.users === "owner" || isAbout(principal.id, rule, params);
 }
 
 /** Ids of users come from clients, who may write them in capitals; that of a principal comes from us. */
