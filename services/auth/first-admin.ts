@@ -82,10 +82,13 @@ export class FirstAdmin {
     const { node, credentials } = this.#parts;
     const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password, DATABASE_URL, SERVICES, LOG_LEVEL } = node.config;
     if (email !== undefined && password !== undefined) return { email, password };
+    if (await credentials.existAny()) return undefined;
     // Only where somebody is told the password.
     const isShown = SERVICES.includes("api") && LOG_LEVEL !== "silent";
-    if (DATABASE_URL !== undefined || !isShown || !SERVICES.includes("users")) return undefined;
-    if (await credentials.existAny()) return undefined;
+    if (DATABASE_URL !== undefined || !isShown || !SERVICES.includes("users")) {
+      node.log.warn("nobody has a password: ADMIN_EMAIL and ADMIN_PASSWORD of auth make the first admin");
+      return undefined;
+    }
     this.#generated ??= { email: EMBEDDED_EMAIL, password: randomBytes(15).toString("base64url") };
     return this.#generated;
   }

@@ -121,9 +121,16 @@ describe("the first admin", () => {
     }
   });
 
-  test("is nobody's business in distributed mode without the settings", async () => {
-    await nodes.start({ SERVICES: "users,auth" });
+  test("is missed in distributed mode without the settings, until somebody has a password", async () => {
+    const [first, second] = [capturingLogger(), capturingLogger()];
+    const warnings = ({ entries }: typeof first) =>
+      entries.filter(({ msg }) => msg.startsWith("nobody has a password"));
 
+    const node = await nodes.start({ SERVICES: "users,auth" }, first.log);
     expect(await nodes.sql("SELECT FROM users.users")).toEqual([]);
+    await call(node.broker, "users.create", { ...NOBODY, ...ADMIN });
+    await nodes.start({ SERVICES: "users,auth" }, second.log);
+
+    expect([warnings(first), warnings(second)]).toMatchObject([[{ level: 40 }], []]);
   });
 });
