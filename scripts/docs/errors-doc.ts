@@ -25,10 +25,10 @@ accepts XML, \`application/problem+xml\`:
 ${JSON.stringify(EXAMPLE, null, 2)}
 \`\`\`
 
-\`code\` is what programs act on: one of the codes below, which do not change. \`detail\` is for people. \`errors\` is there
-when fields or parameters are wrong. \`requestId\` is also in the header \`X-Request-Id\` and in the logs. When \`retryable\`
-is true, the same request may succeed later; send a write again with the same \`Idempotency-Key\`, so that it is executed
-once.
+\`code\` is what programs act on: one of the codes below, which do not change. \`type\` names the section of this page
+about it, and is an identifier: nothing is served there. \`detail\` is for people. \`errors\` is there when fields or
+parameters are wrong. \`requestId\` is also in the header \`X-Request-Id\` and in the logs. When \`retryable\` is true, the
+same request may succeed later; send a write again with the same \`Idempotency-Key\`, so that it is executed once.
 `;
 
 /** The text of `docs/errors.md`: a table of all codes, and a section for each that its \`type\` links to. */
