@@ -25,7 +25,10 @@ const MAX_PRESETS = 16;
 /** `thumb:64x64` is filled and cropped to, `small:256` is the longest side. */
 const preset = z
   .string()
-  .regex(PRESET, "must be presets such as thumb:64x64 or small:256, with names of a-z, 0-9 and -")
+  .regex(
+    PRESET,
+    "must be presets such as thumb:64x64 or small:256, with names of a-z, 0-9 and - that begin with a letter",
+  )
   .transform((text): ImagePreset => {
     const [, name = "", width, height] = PRESET.exec(text) ?? [];
     return {

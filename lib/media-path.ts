@@ -13,8 +13,8 @@ export function mediaType(format: string): string {
   return `image/${format}`;
 }
 
-/** What names of presets look like. */
-export const PRESET_NAME = /[a-z\d-]{1,32}/;
+/** What names of presets look like: in XML, elements are named so. */
+export const PRESET_NAME = /[a-z][a-z\d-]{0,31}/;
 
 /** One file that is served. */
 export interface MediaFile {

@@ -1,5 +1,11 @@
 import type { HealthReport } from "../../lib/health.ts";
-import { MEDIA_FORMATS, VISIBILITIES, type MediaFormat, type Visibility } from "../../lib/media-path.ts";
+import {
+  MEDIA_FORMATS,
+  PRESET_NAME,
+  VISIBILITIES,
+  type MediaFormat,
+  type Visibility,
+} from "../../lib/media-path.ts";
 import type { DirectPut } from "../../lib/storage/storage.ts";
 import type { Infer } from "../../lib/validation.ts";
 import type { SourceFormat } from "./image-processor.ts";
@@ -109,7 +115,7 @@ export const userImagesParams = { $$strict: true, id } as const;
 export const renderParams = {
   $$strict: true,
   hash,
-  preset: { type: "string", pattern: /^[a-z\d-]{1,32}$/ },
+  preset: { type: "string", pattern: new RegExp(`^${PRESET_NAME.source}$`) },
   format: { type: "enum", values: MEDIA_FORMATS },
   visibility: { type: "enum", values: VISIBILITIES },
 } as const;

@@ -5,7 +5,8 @@ import { isConfigured } from "../../../lib/image-settings.ts";
 
 const ORIGIN = "must be an origin such as https://app.example.com, without a path";
 const BASE_URL = "must be a URL such as https://cdn.example.com, without a query";
-const PRESETS = "must be presets such as thumb:64x64 or small:256, with names of a-z, 0-9 and -";
+const PRESETS =
+  "must be presets such as thumb:64x64 or small:256, with names of a-z, 0-9 and - that begin with a letter";
 
 test.each<[name: string, value: string, problem: string]>([
   ["S3_ENDPOINT", "http://minio:9000/x", ORIGIN],
@@ -13,9 +14,17 @@ test.each<[name: string, value: string, problem: string]>([
   ["CDN_BASE_URL", "cdn.example.com", BASE_URL],
   ["CDN_BASE_URL", "ftp://cdn.example.com", BASE_URL],
   ["CDN_BASE_URL", "https://cdn.example.com?a", BASE_URL],
-  ...["thumb", "thumb:0", "thumb:64x", "thumb:64x0", "Thumb:64", "a/b:64", `${"n".repeat(33)}:64`].map(
-    (presets): [string, string, string] => ["IMAGE_PRESETS", presets, PRESETS],
-  ),
+  ...[
+    "thumb",
+    "thumb:0",
+    "thumb:64x",
+    "thumb:64x0",
+    "Thumb:64",
+    "a/b:64",
+    "400:400",
+    "-s:64",
+    `${"n".repeat(33)}:64`,
+  ].map((presets): [string, string, string] => ["IMAGE_PRESETS", presets, PRESETS]),
   ["IMAGE_PRESETS", "a:1,:2", PRESETS],
   ["IMAGE_PRESETS", "wide:4097", "must not exceed 4096 pixels"],
   ["IMAGE_PRESETS", "tall:1x4097", "must not exceed 4096 pixels"],

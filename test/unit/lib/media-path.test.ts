@@ -34,6 +34,7 @@ test.each([
   `/media/${HASH}/Small.webp`,
   `/media/${HASH}/${"p".repeat(33)}.webp`,
   `/media/${HASH}/.webp`,
+  `/media/${HASH}/400.webp`,
   `/media/${HASH}/small.webp/`,
   `/media/${HASH}/small.webp?a=b`,
   `/media/${HASH}/small.webp\n`,
