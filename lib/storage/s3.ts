@@ -51,7 +51,7 @@ export class S3Storage implements Storage {
     requireKey(key);
     await this.#attempt("put", async (abortSignal, progress) => {
       const send = () => this.#send(key, file, abortSignal, progress);
-      // The SDK does so with whatever is no stream.
+      // Once more, as the SDK tries whatever is no stream.
       await send().catch(async (error: unknown) => {
         if (!mayPass(error)) throw error;
         await pause(Math.random() * MAX_PAUSE_MS, abortSignal);
