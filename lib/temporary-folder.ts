@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readdir, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { StartupError } from "./startup-error.ts";
 
 /** Those of this process that are open. */
 const open = new Set<string>();
@@ -18,15 +19,15 @@ export interface TemporaryFolder {
  * killed is removed first: the names say whose the folders are.
  *
  * @param purpose `[a-z]` words; only folders of the same purpose are looked at
+ * @throws StartupError when it cannot be made there
  */
 export async function openTemporaryFolder(purpose: string): Promise<TemporaryFolder> {
-  const parent = await realpath(tmpdir());
-  const prefix = `rollcall-${purpose}-`;
-  await removeLeftovers(parent, prefix);
-  const path = join(parent, `${prefix}${process.pid}-${randomUUID()}`);
-  // Before it is there: who opens another one at the same time would take it for a leftover.
-  open.add(path);
-  await mkdir(path, { mode: 0o700 });
+  const path = await makeFolder(`rollcall-${purpose}-`).catch((cause: NodeJS.ErrnoException) => {
+    throw new StartupError(
+      `There can be no temporary files in "${tmpdir()}" (${cause.code}). Give this user write permission and room there, or set TMPDIR to another folder.`,
+      { cause },
+    );
+  });
   return {
     path,
     async remove() {
@@ -34,6 +35,17 @@ export async function openTemporaryFolder(purpose: string): Promise<TemporaryFol
       open.delete(path);
     },
   };
+}
+
+/** @returns its path */
+async function makeFolder(prefix: string): Promise<string> {
+  const parent = await realpath(tmpdir());
+  await removeLeftovers(parent, prefix);
+  const path = join(parent, `${prefix}${process.pid}-${randomUUID()}`);
+  // Before it is there: who opens another one at the same time would take it for a leftover.
+  open.add(path);
+  await mkdir(path, { mode: 0o700 });
+  return path;
 }
 
 async function removeLeftovers(parent: string, prefix: string): Promise<void> {

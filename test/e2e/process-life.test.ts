@@ -122,6 +122,17 @@ describe("a node does not start, and says why,", () => {
     expect(output).toContain(`DATA_DIR "${file}" is not a folder`);
   });
 
+  test("when there can be no temporary files", async () => {
+    const folder = join(temporaryDir("tmp"), "missing");
+
+    const { exitCode, output } = await runRollcall({ env: { TMPDIR: folder, LOG_LEVEL: "fatal" } });
+
+    expect(exitCode).toBe(1);
+    expect(output).toMatch(
+      /^There can be no temporary files in ".*missing" \(ENOENT\)\..* set TMPDIR .*\.\n$/,
+    );
+  });
+
   test("when another node uses its DATA_DIR, and that one goes on", async () => {
     const env = { DATA_DIR: temporaryDir("data") };
     const first = await start({ env });
