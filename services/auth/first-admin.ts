@@ -94,7 +94,7 @@ export class FirstAdmin {
   }
 
   async #ensure({ email, password }: Login): Promise<void> {
-    const { node, broker, credentials, hasher } = this.#parts;
+    const { node, credentials, hasher } = this.#parts;
     const user = (await this.#find(email)) ?? (await this.#create(email));
     if (user.role !== "admin") {
       // It may be somebody's who has signed up under this address.
@@ -106,7 +106,7 @@ export class FirstAdmin {
     }
     if (await credentials.find(user.id)) return;
     if (await credentials.add(user.id, await hasher.hash(password))) {
-      node.log.info({ userId: user.id, node: broker.nodeID }, "the first admin was made");
+      node.log.info({ userId: user.id }, "the first admin was made");
     }
   }
 
