@@ -138,11 +138,13 @@ describe("a storage on S3", () => {
 
   test.each<S3Fault>(["busy", "reset"])("tries once more what has failed once: %s", async (fault) => {
     await direct.put("faults/again", fileOf(randomBytes(10)));
+    // Without connections that the server has left idle for so long that it is about to close them.
+    const fresh = storageAt(proxy.url, 20_000);
     const operations = [
-      () => patient.put("faults/again", fileOf(randomBytes(100_000))),
-      () => patient.head("faults/again"),
-      () => patient.remove(["faults/again-2"]),
-      () => patient.check(),
+      () => fresh.put("faults/again", fileOf(randomBytes(100_000))),
+      () => fresh.head("faults/again"),
+      () => fresh.remove(["faults/again-2"]),
+      () => fresh.check(),
     ];
     for (const operation of operations) {
       const count = proxy.requests.length;
@@ -151,6 +153,7 @@ describe("a storage on S3", () => {
       await operation();
       expect(proxy.requests).toHaveLength(count + 2);
     }
+    fresh.close();
   });
 
   test("has connections left while hundreds of readers are slow", async () => {
