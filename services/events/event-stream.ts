@@ -8,7 +8,7 @@ import {
   type StreamAPI,
   type StreamConfig,
 } from "nats";
-import { byReference, definitionOf, toCloudEvent } from "../../lib/cloud-event.ts";
+import { byReference, toCloudEvent } from "../../lib/cloud-event.ts";
 import { EVENT_STREAM, explained } from "../../lib/event-stream.ts";
 import { EVENT_TYPES } from "./events.contract.ts";
 import type { UnpublishedEvent } from "./events.repository.ts";
@@ -47,8 +47,7 @@ export class EventStream {
   }
 
   /**
-   * Publishes events, in order for each subject. An event that says that its subject was erased is confirmed when what
-   * the stream has of that subject is gone.
+   * Publishes events, in order for each subject.
    *
    * @param mayPublish asked before each event is sent
    */
@@ -62,7 +61,7 @@ export class EventStream {
       if (result.error) this.#checkedAt = -Infinity;
       return result;
     } catch (error) {
-      return { confirmed: 0, error: explained(error) };
+      return { positions: [], error: explained(error) };
     }
   }
 
@@ -74,7 +73,6 @@ export class EventStream {
       // A replay needs another id than before, or the stream would take its message for a duplicate.
       id: replay === 0 ? id : `${id}:${replay}`,
       payload: toPayload(event, maxBytes),
-      ...(isErasure(event) && { afterwards: (position: number) => this.#forget(subject, position) }),
     };
   }
 
@@ -91,11 +89,15 @@ export class EventStream {
   /**
    * Deletes what the stream has of a subject before one of its messages, also on the disk: a purge would leave it there.
    * Type by type, which the server has an index for; with a wildcard it would read the whole stream.
+   *
+   * @throws the reason of the signal, and the errors of NATS
    */
-  async #forget(subject: string, before: number): Promise<void> {
+  async forget(subject: string, before: number, until: AbortSignal): Promise<void> {
     const { streams } = await this.#manager();
     await Promise.all(
-      EVENT_TYPES.map((type) => deleteMessages(streams, `events.${type}.${subject}`, before)),
+      EVENT_TYPES.map((type) =>
+        deleteMessages(streams, { next_by_subj: `events.${type}.${subject}`, before, until }),
+      ),
     );
   }
 
@@ -145,16 +147,16 @@ function toPayload(event: UnpublishedEvent, maxBytes: number): Uint8Array {
   return payload.length <= maxBytes ? payload : Buffer.from(JSON.stringify(byReference(whole)));
 }
 
-function isErasure({ type }: UnpublishedEvent): boolean {
-  return definitionOf(type)?.isErasure === true;
-}
-
 async function findStream(manager: JetStreamManager): Promise<StreamConfig | undefined> {
   return (await unlessMissing(manager.streams.info(EVENT_STREAM)))?.config;
 }
 
-async function deleteMessages(streams: StreamAPI, next_by_subj: string, before: number): Promise<void> {
+async function deleteMessages(
+  streams: StreamAPI,
+  { next_by_subj, before, until }: { next_by_subj: string; before: number; until: AbortSignal },
+): Promise<void> {
   for (;;) {
+    until.throwIfAborted();
     // Its types do not know this question yet, which servers do since 2.9. From the start each time: from elsewhere the
     // server would search without its index.
     const query = { seq: 1, next_by_subj };

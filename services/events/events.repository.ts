@@ -21,11 +21,10 @@ export type UnpublishedEvent = LoggedEvent & {
   replay: number;
 };
 
-/** The next events to be published, and the state that they were found in. */
-export interface Unpublished {
+/** How far events are published, and how often that was set back. */
+export interface PublishState {
   published: number;
   replays: number;
-  events: UnpublishedEvent[];
 }
 
 // Numbered in the order of writing, which for one subject is the order of commits. A row that was committed late, with a
@@ -85,22 +84,30 @@ export async function moveToLog(
 const READ_UNPUBLISHED = {
   name: "events.read-unpublished",
   text: `
-    WITH relay AS MATERIALIZED (SELECT published, replays, replay_until FROM events.relay)
-    SELECT ${LOGGED_EVENT_COLUMNS},
-      CASE WHEN sequence <= (SELECT replay_until FROM relay) THEN (SELECT replays FROM relay) ELSE 0 END AS replay,
-      (SELECT published FROM relay)::float8 AS "stateOfPublished", (SELECT replays FROM relay) AS "stateOfReplays"
-    FROM events.log
-    WHERE sequence > (SELECT published FROM relay)
-    ORDER BY log.sequence LIMIT $1`,
+    SELECT relay.published::float8 AS "stateOfPublished", relay.replays AS "stateOfReplays", unpublished.*
+    FROM events.relay LEFT JOIN LATERAL (
+      SELECT ${LOGGED_EVENT_COLUMNS}, CASE WHEN log.sequence <= replay_until THEN replays ELSE 0 END AS replay
+      FROM events.log WHERE log.sequence > CASE WHEN replays = $2 THEN $3 ELSE published END
+      ORDER BY log.sequence LIMIT $1
+    ) AS unpublished ON true
+    ORDER BY unpublished.sequence`,
 };
 
-/** The events above the last one that the stream has confirmed. */
-export async function readUnpublished(connection: Connection, limit: number): Promise<Unpublished> {
+/**
+ * The next events to be published: those after a number or, when a replay has set the relay back since, or nothing is
+ * known yet, above the last one that is noted as confirmed.
+ */
+export async function readUnpublished(
+  connection: Connection,
+  limit: number,
+  known: { after: number; replays: number } | undefined,
+): Promise<{ state: PublishState; events: UnpublishedEvent[] }> {
   const rows = await connection.query<
     UnpublishedEvent & { stateOfPublished: number; stateOfReplays: number }
-  >(READ_UNPUBLISHED, [limit]);
+  >(READ_UNPUBLISHED, [limit, known?.replays, known?.after]);
   const { stateOfPublished: published = 0, stateOfReplays: replays = 0 } = rows[0] ?? {};
-  return { published, replays, events: rows };
+  // Where there is no event, its columns are null.
+  return { state: { published, replays }, events: rows.filter(({ id }) => id !== null) };
 }
 
 const ADVANCE = {
@@ -118,7 +125,7 @@ const ADVANCE = {
  */
 export async function advancePublished(
   leader: Connection,
-  from: Omit<Unpublished, "events">,
+  from: PublishState,
   published: number,
 ): Promise<boolean> {
   return (await leader.query(ADVANCE, [published, from.published, from.replays])).length > 0;

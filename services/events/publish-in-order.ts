@@ -8,15 +8,13 @@ export interface OutgoingMessage {
   /** Messages with the same key keep their order. */
   orderKey: string;
   payload: Uint8Array;
-  /** Done when the stream has the message, at this position, and before it counts as confirmed. */
-  afterwards?: (position: number) => Promise<void>;
 }
 
 /** What became of a list of messages. */
 export interface PublishResult {
-  /** So many from the start are confirmed by the stream. */
-  confirmed: number;
-  /** Why the next one is not. */
+  /** Where the stream has them that it has confirmed, from the first up to one that it has not. */
+  positions: number[];
+  /** Why the next one is not confirmed. */
   error?: Error;
 }
 
@@ -69,7 +67,7 @@ export async function publishInOrder(
   messages: readonly OutgoingMessage[],
   options: PublishOptions,
 ): Promise<PublishResult> {
-  if (messages.length === 0) return { confirmed: 0 };
+  if (messages.length === 0) return { positions: [] };
   const batch = new Batch(connection, messages, options);
   try {
     return await batch.run();
@@ -83,15 +81,13 @@ class Batch {
   readonly #messages: readonly OutgoingMessage[];
   readonly #mayPublish: () => boolean;
   readonly #answers: ReturnType<AnswerBox["open"]>;
-  readonly #isConfirmed: boolean[];
+  /** Of each message, as soon as it is confirmed. */
+  readonly #positions: (number | undefined)[];
   /** Index of the message that follows in the order of the same key. */
   readonly #next = new Map<number, number>();
   readonly #ended = Promise.withResolvers<Error | undefined>();
   readonly #timer: NodeJS.Timeout;
   #remaining: number;
-  /** Messages that the stream has, and for which something is done afterwards. */
-  #finishing = 0;
-  #isClosed = false;
 
   constructor(
     connection: NatsConnection,
@@ -101,13 +97,9 @@ class Batch {
     this.#connection = connection;
     this.#messages = messages;
     this.#mayPublish = mayPublish;
-    this.#isConfirmed = messages.map(() => false);
+    this.#positions = messages.map(() => undefined);
     this.#remaining = messages.length;
-    const expire = (): void => {
-      // What is done afterwards has limits of its own, and must not be begun anew for ever.
-      if (this.#finishing > 0) this.#timer.refresh();
-      else this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
-    };
+    const expire = (): void => this.#ended.resolve(new Error(`no confirmation within ${timeoutMs} ms`));
     this.#timer = setTimeout(expire, timeoutMs);
     this.#answers = answerBoxOf(connection).open((...answer) => this.#receive(...answer));
   }
@@ -121,21 +113,23 @@ class Batch {
       else this.#next.set(before, index);
     }
     const error = await this.#ended.promise;
-    const firstUnconfirmed = this.#isConfirmed.indexOf(false);
-    const confirmed = firstUnconfirmed === -1 ? this.#messages.length : firstUnconfirmed;
-    return error ? { confirmed, error } : { confirmed };
+    const positions: number[] = [];
+    for (const position of this.#positions) {
+      if (position === undefined) break;
+      positions.push(position);
+    }
+    return error ? { positions, error } : { positions };
   }
 
-  /** What is done after a message may go on beyond this; nothing is sent any more. */
+  /** Answers that are still to come are not heard, so nothing is sent any more. */
   close(): void {
-    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#answers.close();
   }
 
   #send(index: number): void {
     const message = this.#messages[index];
-    if (!message || this.#isClosed) return;
+    if (!message) return;
     if (!this.#mayPublish()) {
       this.#ended.resolve(new Error("this node is not the leader any more"));
       return;
@@ -159,27 +153,13 @@ class Batch {
       return;
     }
     this.#timer.refresh();
-    if (this.#messages[index]?.afterwards) void this.#finish(index, acknowledged.position);
-    else this.#confirm(index);
+    this.#confirm(index, acknowledged.position);
   }
 
-  async #finish(index: number, position: number): Promise<void> {
-    this.#finishing += 1;
-    try {
-      await this.#messages[index]?.afterwards?.(position);
-      this.#confirm(index);
-    } catch (error) {
-      this.#ended.resolve(error as Error);
-    } finally {
-      this.#finishing -= 1;
-      this.#timer.refresh();
-    }
-  }
-
-  #confirm(index: number): void {
+  #confirm(index: number, position: number): void {
     // An answer that comes twice counts once.
-    if (this.#isConfirmed[index] !== false) return;
-    this.#isConfirmed[index] = true;
+    if (this.#positions[index] !== undefined) return;
+    this.#positions[index] = position;
     this.#remaining -= 1;
     if (this.#remaining === 0) this.#ended.resolve(undefined);
     const next = this.#next.get(index);

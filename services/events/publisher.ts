@@ -1,8 +1,14 @@
 import type { Logger } from "pino";
 import type { Database } from "../../lib/database.ts";
 import { pause, Wakeup } from "../../lib/waiting.ts";
+import { Erasures } from "./erasures.ts";
 import type { EventStream } from "./event-stream.ts";
-import { advancePublished, readUnpublished, type Unpublished } from "./events.repository.ts";
+import {
+  advancePublished,
+  readUnpublished,
+  type PublishState,
+  type UnpublishedEvent,
+} from "./events.repository.ts";
 import type { RelaySession } from "./relay-session.ts";
 
 /** How soon it is tried again after an event could not be published. */
@@ -39,19 +45,21 @@ export class Publisher {
   readonly #session: RelaySession;
   readonly #counts: PublishCounts;
   readonly #news = new Wakeup();
+  readonly #erasures: Erasures;
   /** What was found last in the database; undefined when it is to be looked there again. */
-  #found: Omit<Unpublished, "events"> | undefined;
+  #found: PublishState | undefined;
   /** Events up to here are confirmed. */
   #confirmed = 0;
   #lastSavedAt = 0;
   /** Events that were just moved to the log, one following the other. */
-  #moved: Unpublished["events"] = [];
+  #moved: UnpublishedEvent[] = [];
   #failuresInARow = 0;
 
   constructor(options: PublisherOptions, session: RelaySession, counts: PublishCounts) {
     this.#options = options;
     this.#session = session;
     this.#counts = counts;
+    this.#erasures = new Erasures(options);
   }
 
   /** The log may have grown, or a replay have set the publisher back. */
@@ -60,7 +68,7 @@ export class Publisher {
   }
 
   /** Spares the publisher a look into the log, to which these events were just moved. */
-  take(moved: Unpublished["events"]): void {
+  take(moved: UnpublishedEvent[]): void {
     const follows =
       this.#moved.length < BATCH && this.#moved.at(-1)?.sequence === (moved[0]?.sequence ?? 0) - 1;
     this.#moved = follows ? [...this.#moved, ...moved] : moved;
@@ -73,39 +81,43 @@ export class Publisher {
     const mayPublish = (): boolean => this.#session.isAlive && !until.aborted;
     while (!until.aborted) {
       const events = await this.#next();
-      const { confirmed, error } = await stream.publish(events, mayPublish);
-      this.#confirmed = events[confirmed - 1]?.sequence ?? this.#confirmed;
-      this.#counts.published += confirmed;
+      const { positions, error } = await stream.publish(events, mayPublish);
+      this.#confirmed = events[positions.length - 1]?.sequence ?? this.#confirmed;
+      this.#counts.published += positions.length;
+      for (const [index, event] of events.slice(0, positions.length).entries())
+        this.#erasures.begin(event, positions[index] as number, until);
       this.#note(error);
       if (error !== undefined) await pause(RETRY_MS, until);
-      else if (events.length < BATCH)
-        await this.#news.wait(this.#isSaved ? pollIntervalMs : SAVE_AFTER_MS, until);
+      else if (events.length < BATCH) {
+        const isAllSaved = this.#found?.published === this.#confirmed;
+        await this.#news.wait(isAllSaved ? pollIntervalMs : SAVE_AFTER_MS, until);
+      }
     }
+    await this.#erasures.settled();
     await this.#save();
   }
 
-  get #isSaved(): boolean {
-    return this.#found === undefined || this.#found.published === this.#confirmed;
-  }
-
   /** The next events: those that were just moved, else what the log has. */
-  async #next(): Promise<Unpublished["events"]> {
+  async #next(): Promise<UnpublishedEvent[]> {
     const moved = this.#moved;
     this.#moved = [];
     if (performance.now() > this.#lastSavedAt + SAVE_AFTER_MS) await this.#save();
     if (this.#found && moved[0]?.sequence === this.#confirmed + 1) return moved;
     await this.#save();
-    const { events, ...found } = await readUnpublished(this.#options.database, BATCH);
-    this.#found = found;
-    this.#confirmed = found.published;
+    const known = this.#found && { after: this.#confirmed, replays: this.#found.replays };
+    const { state, events } = await readUnpublished(this.#options.database, BATCH, known);
+    if (state.replays !== known?.replays) this.#confirmed = state.published;
+    this.#found = state;
     return events;
   }
 
   async #save(): Promise<void> {
     this.#lastSavedAt = performance.now();
-    if (!this.#found || this.#isSaved) return;
-    const isOurs = await advancePublished(this.#session, this.#found, this.#confirmed);
-    this.#found = isOurs ? { ...this.#found, published: this.#confirmed } : undefined;
+    // What has to be erased is published again unless that is done.
+    const published = Math.min(this.#confirmed, this.#erasures.first - 1);
+    if (!this.#found || this.#found.published === published) return;
+    const isOurs = await advancePublished(this.#session, this.#found, published);
+    this.#found = isOurs ? { ...this.#found, published } : undefined;
   }
 
   /** Counts, and says once that publishing fails, and once that it works again. */
