@@ -1,4 +1,6 @@
+import { writeFile } from "node:fs/promises";
 import { constants, getPriority, setPriority } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 
 /**
  * Lowers the priority of a thread below the one that it has, as the system lets nobody go up again: a node may have been
@@ -9,4 +11,25 @@ import { constants, getPriority, setPriority } from "node:os";
  */
 export function lowerPriority(steps: number, threadId = 0): void {
   setPriority(threadId, Math.min(getPriority(threadId) + steps, constants.priority.PRIORITY_LOW));
+}
+
+const SESSION = "/proc/self/autogroup";
+const RETRY_MS = 100;
+const ATTEMPTS = 20;
+
+/**
+ * Gives the session of this process the priority that its first thread has. Where Linux shares the processors between
+ * sessions first (autogroup, see sched(7)), the priorities of threads count among those of the same session only.
+ */
+export async function lowerSessionPriority(): Promise<void> {
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    try {
+      await writeFile(SESSION, String(getPriority()));
+      return;
+    } catch (error) {
+      // All sessions of the machine have to take turns. Where there are no such groups, nothing is to be done.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") return;
+      await delay(RETRY_MS);
+    }
+  }
 }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { constants, getPriority } from "node:os";
 import { join } from "node:path";
 
@@ -73,14 +73,18 @@ describe("the workers of an image processor", () => {
       .split("\0")
       .map((entry) => entry.split("=")[0] ?? "");
     expect(names.filter((name) => name !== "" && !/^(MALLOC_|UV_|NODE_CHANNEL_)/.test(name))).toEqual([]);
+    const low = Math.min(getPriority() + 10, constants.priority.PRIORITY_LOW);
     const niceness = readdirSync(`/proc/${pid}/task`).map((task) => {
       const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, "latin1");
       // Nice is the 17th field behind the name, which may contain spaces.
       return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16];
     });
-    expect(new Set(niceness)).toEqual(
-      new Set([String(Math.min(getPriority() + 10, constants.priority.PRIORITY_LOW))]),
-    );
+    expect(new Set(niceness)).toEqual(new Set([String(low)]));
+    const session = `/proc/${pid}/autogroup`;
+    if (!existsSync(session)) return;
+    await waitFor(() => readFileSync(session, "latin1").endsWith(` nice ${low}\n`), {
+      description: "its session to have the priority too",
+    });
   });
 
   it("do no more jobs at a time than there are workers", async () => {

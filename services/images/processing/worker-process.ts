@@ -57,6 +57,8 @@ export class WorkerProcess {
       env: ENVIRONMENT,
       execArgv: NODE_OPTIONS,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
+      // In a session of its own, whose priority it lowers.
+      detached: true,
     });
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS_LENGTH);

@@ -3,7 +3,7 @@
  * gets jobs over its channel, works on one at a time at low priority, and ends with its parent, however that ends.
  */
 import { readdirSync } from "node:fs";
-import { lowerPriority } from "../../../lib/thread-priority.ts";
+import { lowerPriority, lowerSessionPriority } from "../../../lib/thread-priority.ts";
 import { decodeImage, makeFiles } from "./pipeline.ts";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
@@ -11,6 +11,7 @@ import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts
 const NICE = 10;
 
 lowerPriorities();
+void lowerSessionPriority();
 
 // Without delay: `process.exit` would wait for the decoder, which has its own thread.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
