@@ -68,6 +68,15 @@ export function jpegHeader(
   ]);
 }
 
+/** A progressive JPEG of so many scans, of which each says nothing about the pixels. Decoders take them all. */
+export function jpegOfScans(width: number, height: number, scans: number): Buffer {
+  const head = jpegHeader(width, height, [0x11], true).subarray(0, -2);
+  return Buffer.concat([head, Buffer.alloc((scans - 1) * 12, SCAN), Buffer.from([0xff, 0xd9])]);
+}
+
+/** Header and data of a scan. */
+const SCAN = Buffer.concat([jpegSegment(0xda, Buffer.from([1, 1, 0, 1, 63, 0])), Buffer.from([0xff, 0])]);
+
 export function jpegSegment(marker: number, content: Buffer): Buffer {
   const head = Buffer.from([0xff, marker, 0, 0]);
   head.writeUInt16BE(content.length + 2, 2);

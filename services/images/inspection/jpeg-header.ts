@@ -1,6 +1,6 @@
 import { WINDOW_BYTES, type FileBytes } from "./file-bytes.ts";
 import type { ImageHeader } from "./image-header.ts";
-import { damaged } from "./image-refusals.ts";
+import { damaged, tooMuchWork } from "./image-refusals.ts";
 
 /* ITU-T T.81, annex B: a JPEG is a list of segments, each after a marker, and bytes of compressed data after each SOS. */
 
@@ -11,6 +11,10 @@ const NO_FRAME_HEADERS = new Set([0xc4, 0xc8, 0xcc]);
 const PROGRESSIVE = new Set([0xc2, 0xc6, 0xca, 0xce]);
 /** Images have tens of segments, and hardly a byte between them. */
 const MAX_SEGMENTS = 2000;
+/** Encoders make a dozen. Each can be of a few bytes, and takes as long as all the pixels. */
+const MAX_SCANS = 100;
+/** So many bytes are looked at together for markers. */
+const PIECE_BYTES = 4096;
 
 interface Segment {
   marker: number;
@@ -41,7 +45,11 @@ export async function readJpegHeader(file: FileBytes): Promise<ImageHeader> {
       width,
       height,
       decodeBytes: isInSeveralScans ? width * height * samplesPerPixel * 2 : 0,
-      isWhole: () => has(file, END_OF_IMAGE, segment.start + segment.length),
+      isWhole: async () => {
+        const pixels = segment.start + segment.length;
+        if (isInSeveralScans) await requireFewScans(file, pixels);
+        return has(file, END_OF_IMAGE, pixels);
+      },
     };
   }
   throw damaged();
@@ -87,6 +95,36 @@ async function readFrame(file: FileBytes, { marker, start }: Segment): Promise<F
     samplesPerPixel: samples / (widest * tallest),
     isProgressive: PROGRESSIVE.has(marker),
   };
+}
+
+/** @param start where the data of the first scan begins @throws IMAGE_UNREADABLE */
+async function requireFewScans(file: FileBytes, start: number): Promise<void> {
+  let scans = 1;
+  let at = await findMarker(file, start);
+  for (let count = 0; at !== undefined; count += 1) {
+    const marker = (await file.at(at, 1)).readUInt8();
+    if (marker === END_OF_IMAGE[1]) return;
+    if (marker === START_OF_SCAN) scans += 1;
+    if (scans > MAX_SCANS || count === MAX_SEGMENTS) throw tooMuchWork();
+    const length = (await file.at(at + 1, 2)).readUInt16BE();
+    at = await findMarker(file, at + 1 + length);
+  }
+}
+
+/** Where the next marker is, as the decoder looks for it: behind data of a scan and behind what is nothing at all. */
+async function findMarker(file: FileBytes, start: number): Promise<number | undefined> {
+  for (let offset = start; offset < file.size; offset += PIECE_BYTES - 1) {
+    const bytes = await file.upTo(offset, PIECE_BYTES);
+    for (let at = 1; at < bytes.length; at += 1) {
+      if (bytes[at - 1] === 0xff && !isWithinScan(bytes[at] ?? 0)) return offset + at;
+    }
+  }
+  return undefined;
+}
+
+/** Whether a byte after 0xff is data, fills, or is a marker without a segment. */
+function isWithinScan(byte: number): boolean {
+  return byte <= 1 || byte === 0xff || (byte >= 0xd0 && byte <= 0xd7);
 }
 
 /** Whether bytes occur somewhere from `start` on. */

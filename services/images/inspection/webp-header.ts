@@ -1,6 +1,6 @@
 import type { FileBytes } from "./file-bytes.ts";
 import type { ImageHeader } from "./image-header.ts";
-import { damaged } from "./image-refusals.ts";
+import { damaged, tooMuchWork } from "./image-refusals.ts";
 
 /* RFC 9649: a WebP is a RIFF file whose first chunk is VP8 (lossy), VP8L (lossless), or VP8X (flags and size). */
 
@@ -10,8 +10,8 @@ const BYTES_PER_PIXEL = 6;
 const HAS_ALPHA_OR_ANIMATION = 0x12;
 const VP8_START_CODE = 0x9d012a;
 const VP8L_SIGNATURE = 0x2f;
-/** Before its pixels a file has a colour profile at most, and what is not known. */
-const MAX_CHUNKS = 100;
+/** A frame of an animation is one. To find them all, the decoder takes time that grows with the square of their number. */
+const MAX_CHUNKS = 5000;
 
 /** The header of a WebP. Lossy ones are decoded at a smaller size. */
 export async function readWebpHeader(file: FileBytes): Promise<ImageHeader> {
@@ -46,25 +46,27 @@ async function readFirstChunk(
     return { width: (bits & 0x3fff) + 1, height: ((bits >> 14) & 0x3fff) + 1, isHeldWhole: true };
   }
   if (type === "VP8X") {
+    const isLossless = await hasChunk(file, "VP8L");
     const data = await file.at(start, 10);
     return {
       width: data.readUIntLE(4, 3) + 1,
       height: data.readUIntLE(7, 3) + 1,
-      isHeldWhole: (data.readUInt8(0) & HAS_ALPHA_OR_ANIMATION) !== 0 || (await isLossless(file)),
+      isHeldWhole: isLossless || (data.readUInt8(0) & HAS_ALPHA_OR_ANIMATION) !== 0,
     };
   }
   throw damaged();
 }
 
-/** Whether the pixels are lossless of a file that begins with VP8X. Of one that has none, the decoder finds out. */
-async function isLossless(file: FileBytes): Promise<boolean> {
+/** Whether a chunk of this type is among those of a file. @throws IMAGE_UNREADABLE for one of very many chunks */
+async function hasChunk(file: FileBytes, wanted: string): Promise<boolean> {
+  let isThere = false;
   let offset = FIRST_CHUNK;
-  for (let count = 0; count < MAX_CHUNKS && offset + 8 <= file.size; count += 1) {
+  for (let count = 0; offset + 8 <= file.size; count += 1) {
+    if (count === MAX_CHUNKS) throw tooMuchWork();
     const head = await file.at(offset, 8);
-    const type = head.toString("latin1", 0, 4);
-    if (type === "VP8L" || type === "VP8 ") return type === "VP8L";
+    isThere ||= head.toString("latin1", 0, 4) === wanted;
     const length = head.readUInt32LE(4);
     offset += 8 + length + (length % 2);
   }
-  return false;
+  return isThere;
 }

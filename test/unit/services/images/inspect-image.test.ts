@@ -14,6 +14,7 @@ import {
   fileType,
   gifHeader,
   jpegHeader,
+  jpegOfScans,
   jpegSegment,
   png,
   pngChunk,
@@ -32,6 +33,8 @@ const TOO_LARGE = { type: "IMAGE_TOO_LARGE", code: 422 };
 
 const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="/etc/passwd"/></svg>';
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
+
+const SCAN_OF_OTHERS = jpegSegment(0xda, Buffer.alloc(6));
 
 /** One of each format, as an encoder makes it. */
 const ENCODED: Readonly<Record<SourceFormat, (image: Sharp) => Sharp>> = {
@@ -230,6 +233,21 @@ describe("the inspection of an image", () => {
       wrong.writeUInt8(wrong.readUInt8(at) ^ 1, at);
       await expect(inspect(wrong)).rejects.toMatchObject({ code: 422 });
     }
+  });
+
+  it("refuses what is small and takes long to decode: more scans or frames than encoders make", async () => {
+    const progressive = await quarters().jpeg({ progressive: true }).toBuffer();
+    const frame = webp("VP8 ", Buffer.alloc(10)).subarray(12);
+    const frames = (number: number): Buffer =>
+      Buffer.concat([webpExtended(9, 9, 0x02), Buffer.alloc(number * frame.length, frame)]);
+    for (const bytes of [progressive, jpegOfScans(99, 99, 100), frames(4000)]) await inspect(bytes);
+    for (const bytes of [jpegOfScans(99, 99, 101), frames(5001)]) {
+      const message = "The image takes too much work to read.";
+      await expect(inspect(bytes)).rejects.toMatchObject({ ...DAMAGED, message });
+    }
+    // What comes after the image, such as the film that some telephones add, has nothing to do with it.
+    const withFilm = Buffer.concat([progressive, Buffer.alloc(100_000, SCAN_OF_OTHERS)]);
+    expect(await inspect(withFilm)).toMatchObject({ format: "jpeg" });
   });
 
   it("reads past what is long, and not past what is endless", async () => {
