@@ -156,9 +156,7 @@ describe("a node does not start, and says why,", () => {
     });
 
     expect(exitCode).toBe(1);
-    expect(output).toContain(
-      "The node was not ready within 1500 ms: no connection to nats (CONNECTION_REFUSED).",
-    );
+    expect(output).toContain("The node was not ready within 1500 ms: no connection to nats (");
     // Long before the deadline that a node has otherwise.
     expect(performance.now() - startedAt).toBeLessThan(20_000);
   });
@@ -172,9 +170,7 @@ describe("a node does not start, and says why,", () => {
     });
 
     expect(exitCode).toBe(1);
-    expect(output).toContain(
-      "The node was not ready within 1500 ms: no connection to postgresql (connect ECONNREFUSED",
-    );
+    expect(output).toContain("The node was not ready within 1500 ms: no connection to postgresql (");
   });
 
   test("when the database lacks migrations, which it names", async () => {

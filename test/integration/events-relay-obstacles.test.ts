@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { connect } from "nats";
 
 import type { RunningNode } from "../../bootstrap/running-node.ts";
 import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
+import { EventStream } from "../../services/events/event-stream.ts";
 import { capturingLogger } from "../support/capturing-logger.ts";
-import { createTestDatabase } from "../support/databases.ts";
 import { readStream } from "../support/event-stream.ts";
 import { startNats } from "../support/nats.ts";
 import { appendEvents, untilAllPublished } from "../support/outbox-rows.ts";
-import { startRollcall, untilLogged } from "../support/rollcall-process.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
@@ -67,16 +67,15 @@ test("an event that cannot be moved to the log is reported once, and so is that 
   ]);
 });
 
-test("a NATS without JetStream is named as the reason why events are not published, with what to do", async () => {
-  const [database, nats] = await Promise.all([createTestDatabase(), startNats()]);
-  const env = { SERVICES: "events", DATABASE_URL: database.url, NATS_URL: nats.url, SECRET: "0".repeat(32) };
-  const relay = await startRollcall({ env });
+test("a NATS without JetStream is named as the reason why nothing is published, with what to do", async () => {
+  const nats = await startNats();
+  const connection = await connect({ servers: nats.url });
   try {
-    const line = await untilLogged(relay, { msg: "events cannot be published; they wait in the log" });
-    const { message } = line["err"] as Error;
-    expect(message).toContain("NATS has no JetStream. Start its servers with -js.");
+    const options = { connection: () => connection, isUp: () => true, replicas: 1, retentionDays: 1 };
+    const { error } = await new EventStream(options).publish([], () => true);
+    expect(error?.message).toBe("NATS has no JetStream. Start its servers with -js.");
   } finally {
-    await relay.stop();
-    await Promise.all([database.drop(), nats.stop()]);
+    await connection.close();
+    await nats.stop();
   }
 });

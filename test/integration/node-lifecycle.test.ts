@@ -40,11 +40,11 @@ describe("a node that starts", () => {
   test("while NATS is away ends with 1 at its deadline and says why it could not connect", async () => {
     const env = { SERVICES: "none", NATS_URL: `nats://127.0.0.1:${await freePort()}`, SECRET };
 
-    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "3000" } });
+    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "6000" } });
 
     expect(exitCode).toBe(1);
     expect(output).toMatch(
-      /^The node was not ready within 3000 ms: no connection to nats \(CONNECTION_REFUSED\)\.$/m,
+      /^The node was not ready within 6000 ms: no connection to nats \(CONNECTION_REFUSED\)\.$/m,
     );
   });
 
@@ -52,11 +52,11 @@ describe("a node that starts", () => {
     const port = await freePort();
     const env = { SERVICES: "users", DATABASE_URL: `postgres://ada@127.0.0.1:${port}/rollcall` };
 
-    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "3000" } });
+    const { exitCode, output } = await runRollcall({ env: { ...env, START_DEADLINE_MS: "6000" } });
 
     expect(exitCode).toBe(1);
     expect(output).toContain(
-      `The node was not ready within 3000 ms: no connection to postgresql (connect ECONNREFUSED 127.0.0.1:${port}).`,
+      `The node was not ready within 6000 ms: no connection to postgresql (connect ECONNREFUSED 127.0.0.1:${port}).`,
     );
     expect(output).toMatch(/"dependency":"postgresql".*"msg":"dependency lost"/);
   });
