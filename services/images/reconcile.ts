@@ -32,7 +32,9 @@ export async function reconcile(parts: ReconcileParts, { fix }: { fix: boolean }
   const run = new Reconciliation(parts, { fix, isForeign: await hasNothingInCommon(parts) });
   await run.compareOriginals();
   for (const visibility of VISIBILITIES) await run.compareFiles(visibility);
-  return run.report;
+  const { report } = run;
+  // Where nothing is amiss the storage is the right one: the last images are just being removed from it, or the first made.
+  return { ...report, isForeign: report.isForeign && report.found > 0 };
 }
 
 class Reconciliation {

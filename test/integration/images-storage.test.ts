@@ -15,6 +15,7 @@ import { ImagesRepository } from "../../services/images/images.repository.ts";
 import { sweepImages } from "../../services/images/sweep-images.ts";
 import { UploadsRepository } from "../../services/images/uploads.repository.ts";
 import { ageObjects } from "../support/aged-objects.ts";
+import { createTestDatabase } from "../support/databases.ts";
 import {
   addUser,
   openSharedStorage,
@@ -24,6 +25,7 @@ import {
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
+import { freePort } from "../support/ports.ts";
 import { runRollcall } from "../support/rollcall-process.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { storedEvents } from "../support/stored-rows.ts";
@@ -332,6 +334,29 @@ describe("a reconciliation", () => {
     expect(await call(broker, "images.get", { id: image.id })).toEqual(image);
   });
 
+  test("says nothing of a wrong storage while the last image is being removed from it, or the first one made", async () => {
+    const empty = await createTestDatabase();
+    const { exitCode, output } = await runReconcile([], {
+      DATABASE_URL: empty.url,
+      DATA_DIR: await storageOfOneObject(),
+    });
+    await empty.drop();
+    expect(output).toBe("0 images, 1 objects: 0 do not fit.\n");
+    expect(exitCode).toBe(0);
+  });
+
+  test("says in a sentence that the storage is not available", async () => {
+    const { exitCode, output } = await runReconcile([], {
+      STORAGE: "s3",
+      S3_BUCKET: "images",
+      S3_ENDPOINT: `http://127.0.0.1:${await freePort()}`,
+      S3_ACCESS_KEY_ID: "key",
+      S3_SECRET_ACCESS_KEY: "key",
+    });
+    expect(output).toMatch(/^The storage of images is not available: connect ECONNREFUSED [\d.:]+\n$/);
+    expect(exitCode).toBe(1);
+  });
+
   test("is refused with an option that it does not have", async () => {
     const { exitCode, output } = await runReconcile(["--fast"]);
     expect([exitCode, output.trim()]).toEqual([1, "Usage: npm run images:reconcile [-- --fix]"]);
@@ -342,6 +367,14 @@ function runReconcile(args: readonly string[], settings: Settings = {}) {
   const connected = { DATABASE_URL: nodes.databaseUrl, NATS_URL: "", LOG_LEVEL: "silent" };
   const env = { ...shared.settings, ...connected, ...settings };
   return runRollcall({ program: "reconcile-command.ts", args, env });
+}
+
+/** The folder of a storage with an original that belongs to no image, or not yet. */
+async function storageOfOneObject(): Promise<string> {
+  const { storage, settings } = await openSharedStorage();
+  await putBytes(storage, originalKey("ab".repeat(32)), await pngBytes());
+  storage.close();
+  return settings["DATA_DIR"] ?? "";
 }
 
 async function copyObject(from: string, to: string): Promise<void> {
