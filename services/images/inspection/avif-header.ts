@@ -1,8 +1,8 @@
 import { readMaxFrameSize, SEQUENCE_HEADER_BYTES } from "./av1-sequence-header.ts";
-import { findPrimaryImage } from "./avif-primary-image.ts";
+import { findParts, findPrimaryImage, readProperties, type PrimaryImage } from "./avif-primary-image.ts";
 import type { FileBytes } from "./file-bytes.ts";
-import { rowBytes, type ImageHeader } from "./image-header.ts";
-import { damaged } from "./image-refusals.ts";
+import { MAX_PIXELS, rowBytes, type ImageHeader } from "./image-header.ts";
+import { damaged, tooMuchWork } from "./image-refusals.ts";
 import { boxes, findBox, type Box } from "./iso-boxes.ts";
 
 /*
@@ -30,7 +30,7 @@ export async function readAvifHeader(file: FileBytes): Promise<ImageHeader> {
 
   const sizes = properties.filter((property) => property.type === "ispe");
   const codings = properties.filter((property) => property.type === "av1C");
-  const [largest] = sizes.toSorted((a, b) => b.width * b.height - a.width * a.height);
+  const [largest] = sizes.toSorted((a, b) => areaOf(b) - areaOf(a));
   if (!largest || codings.length === 0) throw damaged();
   const { width, height } = largest;
   const isDeep = codings.some(({ bits }) => (bits & BITS_HIGH) !== 0);
@@ -44,10 +44,17 @@ export async function readAvifHeader(file: FileBytes): Promise<ImageHeader> {
     isWhole: async () => {
       // A box that ends behind the end of the file throws.
       for await (const _ of boxes(file, 0, file.size));
-      return hasAllPixels(file, meta, iprp, properties);
+      const byId = await readProperties(file, iprp);
+      // Of a part whose size is not known, as many as any has.
+      const pixelsOf = (id: number): number => areaOf(sizeAmong(byId.get(id) ?? [], properties) ?? largest);
+      const partPixels = (await findParts(file, meta)).reduce((sum, id) => sum + pixelsOf(id), 0);
+      if (partPixels > MAX_PIXELS) throw tooMuchWork();
+      return hasAllPixels(file, await findPrimaryImage(file, meta, byId), properties);
     },
   };
 }
+
+const areaOf = ({ width, height }: { width: number; height: number }): number => width * height;
 
 async function readProperty(file: FileBytes, { type, start }: Box): Promise<Property> {
   if (type === "av1C") return { type, bits: (await file.at(start + 2, 1)).readUInt8() };
@@ -59,15 +66,17 @@ async function readProperty(file: FileBytes, { type, start }: Box): Promise<Prop
 /** Whether the data of the image that is shown can be as large as it says. Of one that is put together, the decoder finds out. */
 async function hasAllPixels(
   file: FileBytes,
-  meta: Box,
-  iprp: Box,
+  { offset, properties }: PrimaryImage,
   all: readonly Property[],
 ): Promise<boolean> {
-  const { offset, properties } = await findPrimaryImage(file, meta, iprp);
-  const own = properties.map((place) => all[place - 1]);
-  const size = own.find((property) => property?.type === "ispe");
-  const isCoded = own.some((property) => property?.type === "av1C");
+  const size = sizeAmong(properties, all);
+  const isCoded = properties.some((place) => all[place - 1]?.type === "av1C");
   if (!size || !isCoded || offset === undefined) return true;
   const coded = readMaxFrameSize(await file.upTo(offset, SEQUENCE_HEADER_BYTES));
   return coded === undefined || (size.width <= coded.width && size.height <= coded.height);
+}
+
+/** The size that is said of an image with properties at these places in the list of all. */
+function sizeAmong(places: readonly number[], all: readonly Property[]) {
+  return places.map((place) => all[place - 1]).find((property) => property?.type === "ispe");
 }

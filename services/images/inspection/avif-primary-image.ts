@@ -1,7 +1,11 @@
 import type { FileBytes } from "./file-bytes.ts";
+import { tooMuchWork } from "./image-refusals.ts";
 import { BoxFields, boxes, findBox, type Box } from "./iso-boxes.ts";
 
 /* ISO/IEC 14496-12, 8.11, and 23008-12, 9.3: which image of the file is shown, where its data is, and what is said of it. */
+
+/** The decoder takes a quarter of it. */
+const MAX_PARTS = 1000;
 
 /** The image that is shown, unless it is put together of others. */
 export interface PrimaryImage {
@@ -11,16 +15,40 @@ export interface PrimaryImage {
   properties: number[];
 }
 
-/** @param meta the box that tells of all images @throws IMAGE_UNREADABLE */
-export async function findPrimaryImage(file: FileBytes, meta: Box, iprp: Box): Promise<PrimaryImage> {
+/**
+ * @param meta the box that tells of all images
+ * @param properties of all images, by their ids
+ * @throws IMAGE_UNREADABLE
+ */
+export async function findPrimaryImage(
+  file: FileBytes,
+  meta: Box,
+  properties: ReadonlyMap<number, number[]>,
+): Promise<PrimaryImage> {
   const among = (type: string) => findBox(boxes(file, meta.start + 4, meta.end), type);
   const pitm = await BoxFields.of(file, await among("pitm"));
   const id = pitm.take(pitm.version === 0 ? 2 : 4);
-  const ipma = await findBox(boxes(file, iprp.start, iprp.end), "ipma");
-  return {
-    offset: offsetOf(id, await BoxFields.of(file, await among("iloc"))),
-    properties: propertiesOf(id, await BoxFields.of(file, ipma)),
-  };
+  const offset = offsetOf(id, await BoxFields.of(file, await among("iloc")));
+  return { offset, properties: properties.get(id) ?? [] };
+}
+
+/** The ids of the images of which others are put together, each as often as it is used. @throws IMAGE_UNREADABLE */
+export async function findParts(file: FileBytes, meta: Box): Promise<number[]> {
+  const parts: number[] = [];
+  for await (const iref of boxes(file, meta.start + 4, meta.end)) {
+    if (iref.type !== "iref") continue;
+    const idBytes = (await file.at(iref.start, 1)).readUInt8() === 0 ? 2 : 4;
+    for await (const { type, start, end } of boxes(file, iref.start + 4, iref.end)) {
+      if (type !== "dimg") continue;
+      const ids = await file.at(start, end - start);
+      // Before them are the id of the whole and their number.
+      for (let at = idBytes + 2; at + idBytes <= ids.length; at += idBytes) {
+        parts.push(ids.readUIntBE(at, idBytes));
+      }
+      if (parts.length > MAX_PARTS) throw tooMuchWork();
+    }
+  }
+  return parts;
 }
 
 function offsetOf(id: number, iloc: BoxFields): number | undefined {
@@ -46,15 +74,18 @@ function offsetOf(id: number, iloc: BoxFields): number | undefined {
   return undefined;
 }
 
-function propertiesOf(id: number, ipma: BoxFields): number[] {
+/** The properties of all images, by their ids: their places in the list of all, counted from 1. @throws IMAGE_UNREADABLE */
+export async function readProperties(file: FileBytes, iprp: Box): Promise<Map<number, number[]>> {
+  const ipma = await BoxFields.of(file, await findBox(boxes(file, iprp.start, iprp.end), "ipma"));
   const isLong = (ipma.flags & 1) === 1;
+  const byId = new Map<number, number[]>();
   for (let entries = ipma.take(4); entries > 0; entries -= 1) {
-    const itemId = ipma.take(ipma.version === 0 ? 2 : 4);
+    const id = ipma.take(ipma.version === 0 ? 2 : 4);
     // Without the bit that says whether a reader must know the property.
     const properties = Array.from({ length: ipma.take(1) }, () =>
       isLong ? ipma.take(2) & 0x7fff : ipma.take(1) & 0x7f,
     );
-    if (itemId === id) return properties;
+    byId.set(id, properties);
   }
-  return [];
+  return byId;
 }

@@ -10,7 +10,11 @@ export interface ImageHeader {
   height: number;
   /** About how much memory decoding takes; measured with images of 50 megapixels. */
   decodeBytes: number;
-  /** Whether the file has all its parts, as far as that can be seen without decoding them. */
+  /**
+   * Whether the file has all its parts, as far as that can be seen without decoding them.
+   *
+   * @throws IMAGE_UNREADABLE also for parts that are so many that decoding them takes too long
+   */
   isWhole(): Promise<boolean>;
 }
 

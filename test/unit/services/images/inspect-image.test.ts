@@ -235,6 +235,17 @@ describe("the inspection of an image", () => {
     }
   });
 
+  it("refuses an AVIF that is put together of more pixels than any image may have", async () => {
+    const tile = await quarters(1000, 1000).avif({ effort: 0 }).toBuffer();
+    const size = { width: 1000, height: 1000 };
+    expect(await inspect(avifGrid(tile, size, 12))).toMatchObject({ format: "avif" });
+    const cropped = avifGrid(tile, size, 51);
+    // Of the tiles in a row, the image is only the first.
+    cropped.writeUInt32BE(1000, cropped.lastIndexOf("ispe") + 8);
+    const message = "The image takes too much work to read.";
+    await expect(inspect(cropped)).rejects.toMatchObject({ ...DAMAGED, message });
+  });
+
   it("refuses what is small and takes long to decode: more scans or frames than encoders make", async () => {
     const progressive = await quarters().jpeg({ progressive: true }).toBuffer();
     const frame = webp("VP8 ", Buffer.alloc(10)).subarray(12);
