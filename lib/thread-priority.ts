@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { constants, getPriority, setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,6 +14,16 @@ export function lowerPriority(steps: number, threadId = 0): void {
   setPriority(threadId, Math.min(getPriority(threadId) + steps, constants.priority.PRIORITY_LOW));
 }
 
+/**
+ * Has the threads of this process, and those that they start, run only when others have nothing to do (SCHED_IDLE, see
+ * sched(7)). Unlike one with a thread of low priority, a processor with such a thread counts as free: who wakes up is not
+ * put where another runs already. Linux with `chrt` (util-linux) only; elsewhere nothing changes.
+ */
+export function yieldToOthers(): void {
+  if (process.platform !== "linux") return;
+  spawnSync("chrt", ["--all-tasks", "--idle", "--pid", "0", String(process.pid)], { stdio: "ignore" });
+}
+
 const SESSION = "/proc/self/autogroup";
 const RETRY_MS = 100;
 const ATTEMPTS = 20;
@@ -21,7 +32,7 @@ const ATTEMPTS = 20;
  * Gives the session of this process the priority that its first thread has. Where Linux shares the processors between
  * sessions first (autogroup, see sched(7)), the priorities of threads count among those of the same session only.
  */
-export async function lowerSessionPriority(): Promise<void> {
+export async function applyPriorityToSession(): Promise<void> {
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     try {
       await writeFile(SESSION, String(getPriority()));

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { constants, getPriority } from "node:os";
 import { join } from "node:path";
@@ -21,6 +21,8 @@ const MUCH_WORK: readonly ImagePreset[] = Array.from({ length: 16 }, (_, index) 
   height: 1600,
   fit: "inside",
 }));
+/** As Linux numbers it. */
+const SCHED_IDLE = 5;
 const OVERLOADED = { type: "OVERLOADED", code: 503 };
 const TOO_MUCH_WORK = { type: "IMAGE_UNREADABLE", message: expect.stringContaining("too much work") };
 
@@ -74,12 +76,13 @@ describe("the workers of an image processor", () => {
       .map((entry) => entry.split("=")[0] ?? "");
     expect(names.filter((name) => name !== "" && !/^(MALLOC_|UV_|NODE_CHANNEL_)/.test(name))).toEqual([]);
     const low = Math.min(getPriority() + 10, constants.priority.PRIORITY_LOW);
-    const niceness = readdirSync(`/proc/${pid}/task`).map((task) => {
+    const scheduling = readdirSync(`/proc/${pid}/task`).map((task) => {
       const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, "latin1");
-      // Nice is the 17th field behind the name, which may contain spaces.
-      return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16];
+      // Nice is the 17th field behind the name, which may contain spaces, and the policy the 39th.
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return `nice ${fields[16]}, policy ${fields[38]}`;
     });
-    expect(new Set(niceness)).toEqual(new Set([String(low)]));
+    expect(new Set(scheduling)).toEqual(new Set([`nice ${low}, policy ${hasChrt() ? SCHED_IDLE : 0}`]));
     const session = `/proc/${pid}/autogroup`;
     if (!existsSync(session)) return;
     await waitFor(() => readFileSync(session, "latin1").endsWith(` nice ${low}\n`), {
@@ -224,6 +227,9 @@ describe("the workers of an image processor", () => {
 /** How many jobs a processor has been given, those that it has done among them. */
 const comeTo = ({ running, waiting, outcomes }: ReturnType<ImageProcessor["usage"]>): number =>
   running + waiting + outcomes.done;
+
+/** Without it a worker has a low priority alone. */
+const hasChrt = (): boolean => spawnSync("chrt", ["--version"]).error === undefined;
 
 /** Of this process. */
 function workerPids(): number[] {

@@ -57,7 +57,7 @@ export class WorkerProcess {
       env: ENVIRONMENT,
       execArgv: NODE_OPTIONS,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
-      // In a session of its own, whose priority it lowers.
+      // In a session of its own, so that it has a share of its own in the processors: see worker.ts.
       detached: true,
     });
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {

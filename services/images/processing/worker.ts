@@ -3,15 +3,16 @@
  * gets jobs over its channel, works on one at a time at low priority, and ends with its parent, however that ends.
  */
 import { readdirSync } from "node:fs";
-import { lowerPriority, lowerSessionPriority } from "../../../lib/thread-priority.ts";
+import { applyPriorityToSession, lowerPriority, yieldToOthers } from "../../../lib/thread-priority.ts";
 import { decodeImage, makeFiles } from "./pipeline.ts";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
-/** Requests go first while all cores are busy: it gets about a tenth of what they do. */
+/** Requests go first while all cores are busy: where sessions share them, it gets about a tenth of what a node does. */
 const NICE = 10;
 
 lowerPriorities();
-void lowerSessionPriority();
+yieldToOthers();
+void applyPriorityToSession();
 
 // Without delay: `process.exit` would wait for the decoder, which has its own thread.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
