@@ -92,7 +92,8 @@ export function runFileLoad(load: FileLoad): Promise<FileLoadResult> {
 }
 
 async function runProgram<Result>(name: string, load: LoadSpec | FileLoad): Promise<Result> {
-  const child = fork(join(import.meta.dirname, name));
+  // In a session of its own: Linux may share the processors between sessions, and each node has one.
+  const child = fork(join(import.meta.dirname, name), { detached: true });
   child.send(load);
   const [result] = (await Promise.race([once(child, "message"), failure(child)])) as [Result];
   return result;
