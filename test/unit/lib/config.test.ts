@@ -460,7 +460,9 @@ describe("the environment", () => {
 
   test("is not read while modules are loaded", async () => {
     // Programs do something as soon as they are loaded; all else must not.
-    const modules = sources.filter((path) => !/^bootstrap\/(?:start|[a-z]+-command)\.ts$/.test(path));
+    const modules = sources.filter(
+      (path) => !/^bootstrap\/(?:start|[a-z]+-command)\.ts$|\/worker\.ts$/.test(path),
+    );
     const script = `
       const names = new Set(${JSON.stringify(SETTINGS.flatMap((name) => [name, `${name}_FILE`]))});
       const read = [];
