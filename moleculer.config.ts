@@ -10,6 +10,7 @@ import type { NodeMetrics } from "./broker/metrics.ts";
 import { natsBatchMiddleware } from "./broker/nats-batch.middleware.ts";
 import { natsLinkMiddleware } from "./broker/nats-link.ts";
 import { NatsTransporter } from "./broker/nats-transporter.ts";
+import { nodeRestartMiddleware } from "./broker/node-restart.middleware.ts";
 import { packetLimitMiddleware } from "./broker/packet-limit.middleware.ts";
 import { requestLogMiddleware } from "./broker/request-log.middleware.ts";
 import { Validator } from "./broker/validator.ts";
@@ -103,6 +104,7 @@ export function brokerOptions({ config, log, natsMonitor, metrics, redis }: Brok
       "Retry",
       "ErrorHandler",
       packetLimitMiddleware,
+      nodeRestartMiddleware,
       natsBatchMiddleware,
     ],
   };
