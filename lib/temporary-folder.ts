@@ -22,7 +22,7 @@ export interface TemporaryFolder {
  * @throws StartupError when it cannot be made there
  */
 export async function openTemporaryFolder(purpose: string): Promise<TemporaryFolder> {
-  const path = await makeFolder(`rollcall-${purpose}-`).catch((cause: NodeJS.ErrnoException) => {
+  const path = await createFolder(`rollcall-${purpose}-`).catch((cause: NodeJS.ErrnoException) => {
     throw new StartupError(
       `There can be no temporary files in "${tmpdir()}" (${cause.code}). Give this user write permission and room there, or set TMPDIR to another folder.`,
       { cause },
@@ -38,7 +38,7 @@ export async function openTemporaryFolder(purpose: string): Promise<TemporaryFol
 }
 
 /** @returns its path */
-async function makeFolder(prefix: string): Promise<string> {
+async function createFolder(prefix: string): Promise<string> {
   const parent = await realpath(tmpdir());
   await removeLeftovers(parent, prefix);
   const path = join(parent, `${prefix}${process.pid}-${randomUUID()}`);
