@@ -100,7 +100,7 @@ test("the REPL has commands for events and images", async () => {
 test("the REPL calls actions, and its q stops the node in order", async () => {
   const dataDir = temporaryDir("data");
   const node = launchRollcall({
-    env: { DATA_DIR: dataDir },
+    env: { DATA_DIR: dataDir, REQUEST_TIMEOUT_MS: "30000", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" },
     args: ["--repl"],
     input: "call users.create --email ada@example.com --firstName Ada --lastName Lovelace\nq\n",
   });
