@@ -47,8 +47,9 @@ export async function readJpegHeader(file: FileBytes): Promise<ImageHeader> {
       decodeBytes: isInSeveralScans ? width * height * samplesPerPixel * 2 : 0,
       isWhole: async () => {
         const pixels = segment.start + segment.length;
-        if (isInSeveralScans) await requireFewScans(file, pixels);
-        return has(file, END_OF_IMAGE, pixels);
+        return (
+          (isInSeveralScans && (await endsAfterFewScans(file, pixels))) || has(file, END_OF_IMAGE, pixels)
+        );
       },
     };
   }
@@ -97,18 +98,24 @@ async function readFrame(file: FileBytes, { marker, start }: Segment): Promise<F
   };
 }
 
-/** @param start where the data of the first scan begins @throws IMAGE_UNREADABLE */
-async function requireFewScans(file: FileBytes, start: number): Promise<void> {
+/**
+ * Whether the end of the image is where a scan is over.
+ *
+ * @param start where the data of the first scan begins
+ * @throws IMAGE_UNREADABLE for one of very many scans
+ */
+async function endsAfterFewScans(file: FileBytes, start: number): Promise<boolean> {
   let scans = 1;
   let at = await findMarker(file, start);
   for (let count = 0; at !== undefined; count += 1) {
     const marker = (await file.at(at, 1)).readUInt8();
-    if (marker === END_OF_IMAGE[1]) return;
+    if (marker === END_OF_IMAGE[1]) return true;
     if (marker === START_OF_SCAN) scans += 1;
     if (scans > MAX_SCANS || count === MAX_SEGMENTS) throw tooMuchWork();
     const length = (await file.at(at + 1, 2)).readUInt16BE();
     at = await findMarker(file, at + 1 + length);
   }
+  return false;
 }
 
 /** Where the next marker is, as the decoder looks for it: behind data of a scan and behind what is nothing at all. */
