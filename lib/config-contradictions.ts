@@ -1,4 +1,5 @@
 import type { Settings } from "./config.ts";
+import { SECRET_ADVICE } from "./setting-types.ts";
 
 /** What is wrong with one variable. */
 export interface ConfigProblem {
@@ -55,14 +56,13 @@ export function contradictionsIn(config: Partial<Settings>, wrong: ReadonlySet<s
   if (config.NATS_URL && isMissing("SECRET")) {
     problems.push({
       name: "SECRET",
-      message:
-        "is required with NATS_URL, and must be the same on every node: `openssl rand -hex 32` makes one",
+      message: `is required with NATS_URL, and must be the same on every node: ${SECRET_ADVICE}`,
     });
   }
   if (config.NATS_URL && config.SERVICES?.includes("auth") && isMissing("AUTH_KEYS")) {
     problems.push({
       name: "AUTH_KEYS",
-      message: "is required with NATS_URL on a node that runs auth: `openssl rand -hex 32` makes one",
+      message: `is required with NATS_URL on a node that runs auth: ${SECRET_ADVICE}`,
     });
   }
   for (const names of SET_TOGETHER) {

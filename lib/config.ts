@@ -5,7 +5,7 @@ import { contradictionsIn, type ConfigProblem } from "./config-contradictions.ts
 import { EMAIL_ADDRESS } from "./email-address.ts";
 import { IMAGE_SETTINGS } from "./image-settings.ts";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
-import { listOf, milliseconds, originOf, urlOf, wholeNumber } from "./setting-types.ts";
+import { listOf, milliseconds, originOf, SECRET_ADVICE, urlOf, wholeNumber } from "./setting-types.ts";
 import { StartupError } from "./startup-error.ts";
 
 /** Exit code for a wrong configuration: EX_CONFIG of sysexits.h. */
@@ -47,7 +47,7 @@ const schema = z.object({
     .describe("Name of this node, unique in the cluster. Default: host name and process id."),
   SECRET: z
     .string()
-    .min(32, "must have 32 characters or more: `openssl rand -hex 32` makes one")
+    .min(32, `must have 32 characters or more: ${SECRET_ADVICE}`)
     .optional()
     .describe(
       "Key (32 characters or more) that signs cursors and URLs; the same on every node. Required with NATS_URL, otherwise generated and kept in DATA_DIR.",

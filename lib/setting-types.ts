@@ -4,6 +4,9 @@ import { z } from "zod";
  * How settings are written in the environment, where everything is text.
  */
 
+/** Ends what is said of a secret that is missing or too short. */
+export const SECRET_ADVICE = "`openssl rand -hex 32` makes one";
+
 // Only digits: `Number` also takes " " for 0 and "0x10" for 16.
 export const wholeNumber = (minimum: number, maximum: number) =>
   z
