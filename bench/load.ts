@@ -3,11 +3,9 @@
  * the harness. The harness forks it, sends a `LoadSpec` and gets a `LoadResult`.
  */
 import { randomBytes } from "node:crypto";
-import { readdirSync } from "node:fs";
-import { setPriority } from "node:os";
 import autocannon from "autocannon";
 
-import { applyPriorityToSession } from "../lib/thread-priority.ts";
+import { setProcessPriority } from "../lib/priority.ts";
 import { latenciesOf } from "./statistics.ts";
 
 /** What to send, to whom and for how long. */
@@ -81,8 +79,7 @@ function goFirst(): void {
     console.error("the load generator waits for processors like all others, as it is not run by root");
     return;
   }
-  for (const thread of readdirSync("/proc/self/task")) setPriority(Number(thread), FIRST);
-  void applyPriorityToSession();
+  void setProcessPriority(FIRST);
 }
 
 function nextRequest({ paths, creates }: LoadSpec): { path: string; method: "GET" | "POST"; body?: string } {

@@ -1,6 +1,7 @@
 import { argon2Sync } from "node:crypto";
+import { setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
-import { lowerPriority } from "../../lib/thread-priority.ts";
+import { lowered } from "../../lib/priority.ts";
 import type { HashParameters } from "./password-hash.ts";
 
 /*
@@ -20,7 +21,7 @@ export interface HashJob {
 const NICE = 5;
 
 // Elsewhere it would be the priority of the whole process.
-if (parentPort && process.platform === "linux") lowerPriority(NICE);
+if (parentPort && process.platform === "linux") setPriority(lowered(NICE));
 
 parentPort?.on("message", ({ password, salt, parameters, hashBytes }: HashJob) => {
   const hash = argon2Sync("argon2id", {

@@ -2,17 +2,15 @@
  * A process that reads images which nobody has looked at before: decoders have defects, so it has nothing to lose. It
  * gets jobs over its channel, works on one at a time at low priority, and ends with its parent, however that ends.
  */
-import { readdirSync } from "node:fs";
-import { applyPriorityToSession, lowerPriority, yieldToOthers } from "../../../lib/thread-priority.ts";
+import { lowered, setProcessPriority, yieldToOthers } from "../../../lib/priority.ts";
 import { decodeImage, makeFiles } from "./pipeline.ts";
 import type { WorkerJob, WorkerMessage, WorkerReply } from "./worker-messages.ts";
 
 /** Requests go first while all cores are busy: where sessions share them, it gets about a tenth of what a node does. */
 const NICE = 10;
 
-lowerPriorities();
+void setProcessPriority(lowered(NICE));
 yieldToOthers();
-void applyPriorityToSession();
 
 // Without delay: `process.exit` would wait for the decoder, which has its own thread.
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
@@ -36,10 +34,4 @@ async function work({ source, format, folder, presets, formats }: WorkerJob): Pr
   } catch (error) {
     return { kind: "failed", message: (error as Error).message };
   }
-}
-
-/** On Linux each thread has a priority of its own, and those of Node run already. Later ones take it over. */
-function lowerPriorities(): void {
-  const threads = process.platform === "linux" ? readdirSync("/proc/self/task").map(Number) : [0];
-  for (const thread of threads) lowerPriority(NICE, thread);
 }
