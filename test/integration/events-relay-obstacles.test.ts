@@ -35,8 +35,9 @@ test("an event that is too large for NATS is published with a reference to its d
   await untilAllPublished(nodes);
 
   const messages = (await readStream(nodes.nats.url).messages()).map(({ event }) => event);
-  expect(messages.map(({ subject }) => subject)).toEqual([large, next, large]);
-  const [reference] = messages;
+  // Only events of one subject keep their order.
+  const reference = messages.find(({ subject }) => subject === large);
+  expect(messages.map(({ subject }) => subject).toSorted()).toEqual([large, large, next].toSorted());
   expect(reference).toMatchObject({
     specversion: "1.0",
     type: "user-updated_v1",
