@@ -266,6 +266,13 @@ export const ERROR_CATALOGUE = {
     description:
       "The client has used up a quota, which `RateLimit-Policy` shows. Nothing was executed. Try again after `Retry-After` seconds.",
   },
+  TOO_MANY_UPLOADS: {
+    status: 429,
+    title: "Too many uploads at the same time",
+    retryable: true,
+    description:
+      "The client has uploads under way, and the last places of the gateway are for clients that have none. Nothing was executed. Try again after `Retry-After` seconds, or when one of them has ended.",
+  },
   HEADERS_TOO_LARGE: {
     status: 431,
     title: "The headers are too large",

@@ -120,7 +120,7 @@ export const IMAGE_SETTINGS = {
   IMAGE_UPLOADS_MAX: wholeNumber(1, 1000)
     .prefault("24")
     .describe(
-      "Uploads that a gateway takes at the same time, each up to 10 MiB on its disk (TMPDIR); further ones are refused with 503.",
+      "Uploads that a gateway takes at the same time, each up to 10 MiB on its disk (TMPDIR); further ones are refused. The last sixth is for clients that have none under way.",
     ),
   IMAGE_WORKERS: wholeNumber(1, 128)
     .prefault(workersOfHost)

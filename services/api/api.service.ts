@@ -8,6 +8,7 @@ import { call } from "../../lib/contracts.ts";
 import { createHttpServer, drain, listen, type Listener } from "../../lib/http-server.ts";
 import type { MediaFile } from "../../lib/media-path.ts";
 import type { AuthTransientEvents } from "../auth/auth.contract.ts";
+import { clientReader } from "./client-address.ts";
 import { DIRECT_UPLOAD_PATH, directUploadHandler } from "./direct-uploads.ts";
 import { externalIssuerOf } from "./external-tokens.ts";
 import { callingOptions, type GatewayRequest, type RequestHandler } from "./gateway-request.ts";
@@ -147,10 +148,12 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
     created() {
       this.verifier = new TokenVerifier({ broker: this.broker, log, external: externalIssuerOf(config) });
       const { broker, verifier } = this;
+      const { storage, secret } = node;
       const limits = config.RATE_LIMIT === "on" ? new RateLimits(config, node.redis) : undefined;
       const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
       this.eventAnswers = createEventAnswers({ broker, guard, log });
-      this.uploads = new ImageUploads({ storage: node.storage, uploadsMax: config.IMAGE_UPLOADS_MAX, log });
+      const { IMAGE_UPLOADS_MAX: uploadsMax, TRUST_PROXY: proxies } = config;
+      this.uploads = new ImageUploads({ storage, uploadsMax, clientOf: clientReader(proxies), log });
       const parts: RestHandlerParts = {
         broker,
         guard,
@@ -170,7 +173,6 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
         isDraining: () => node.isStopping(),
       };
       const render = (file: MediaFile) => call(broker, "images.render", file);
-      const { storage, secret } = node;
       const media = new Media({ storage, secret, config, limits, log, render });
       this.receive = reception(receptionParts, (request, response) => {
         if (request.url.startsWith(MEDIA_PREFIX)) {

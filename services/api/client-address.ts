@@ -1,6 +1,10 @@
 import type { IncomingMessage } from "node:http";
 import { isIP, isIPv4 } from "node:net";
+import { actorOf, type Principal } from "../../lib/principal.ts";
 import { blockListOf, type TrustedProxies } from "../../lib/rate-limit-settings.ts";
+
+/** Names the client of a request, by whose principal that is. */
+export type ClientReader = (origin: Origin, principal: Principal) => string;
 
 /** What is known of a request's way to us: its socket and its headers. */
 type Origin = Pick<IncomingMessage, "headers" | "socket">;
@@ -25,6 +29,16 @@ export function clientAddressReader(proxies: TrustedProxies): (origin: Origin) =
     }
     return address;
   };
+}
+
+/**
+ * Makes a function that names the client of a request: the user or API key that sends it, else the address that it comes
+ * from. What clients share is divided among these names.
+ */
+export function clientReader(proxies: TrustedProxies): ClientReader {
+  const addressOf = clientAddressReader(proxies);
+  return (origin, principal) =>
+    principal.kind === "anonymous" ? addressKey(addressOf(origin)) : actorOf(principal);
 }
 
 /** @returns whether the party with this address, the number of hops away, is a proxy of ours */

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import type { Logger } from "pino";
 import { Validator } from "../../broker/validator.ts";
 import { appError } from "../../broker/errors.ts";
@@ -7,6 +6,7 @@ import { newId } from "../../lib/ids.ts";
 import { uploadKey } from "../../lib/media-path.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import { createImageParams, IMAGE_LIMIT_BYTES } from "../images/images.contract.ts";
+import type { ClientReader } from "./client-address.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { readIdempotencyKey, readQuery } from "./request-parameters.ts";
 import { UploadSpool, type SpooledUpload } from "./upload-spool.ts";
@@ -21,17 +21,21 @@ interface ImageUploadsParts {
   storage: Storage;
   /** At the same time. */
   uploadsMax: number;
+  /** Among clients, what is taken at the same time is shared. */
+  clientOf: ClientReader;
   log: Logger;
 }
 
 /** Brings uploads into the storage, where the images service finds them: bytes do not travel between nodes. */
 export class ImageUploads {
   readonly #storage: Storage;
+  readonly #clientOf: ClientReader;
   readonly #log: Logger;
   readonly #spool: UploadSpool;
 
-  constructor({ storage, uploadsMax, log }: ImageUploadsParts) {
+  constructor({ storage, uploadsMax, clientOf, log }: ImageUploadsParts) {
     this.#storage = storage;
+    this.#clientOf = clientOf;
     this.#log = log;
     this.#spool = new UploadSpool({ uploads: uploadsMax, bytes: IMAGE_LIMIT_BYTES });
   }
@@ -71,8 +75,8 @@ export class ImageUploads {
    * @param contentType what the storage is to know of it
    * @throws STORAGE_UNAVAILABLE, and as {@link UploadSpool.take} does
    */
-  store(request: IncomingMessage, uploadId: string, contentType: string): Promise<SpooledUpload> {
-    return this.#spool.take(request, async (file) => {
+  store(request: GatewayRequest, uploadId: string, contentType: string): Promise<SpooledUpload> {
+    return this.#spool.take(request, this.#clientOf(request, request.principal), async (file) => {
       await this.#storage.put(uploadKey(uploadId), { ...file, contentType });
       return file;
     });

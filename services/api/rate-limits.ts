@@ -8,7 +8,8 @@ import { RateLimiter } from "../../lib/rate-limiter.ts";
 import type { RedisLink } from "../../lib/redis-link.ts";
 import type { Quota, Verdict } from "../../lib/sliding-window.ts";
 import { normaliseEmail } from "../users/users.contract.ts";
-import { addressKey, clientAddressReader } from "./client-address.ts";
+import { clientReader, type ClientReader } from "./client-address.ts";
+import { ANONYMOUS } from "./guard.ts";
 
 /** A quota under the name that clients see (draft-ietf-httpapi-ratelimit-headers: a quota policy). */
 interface Policy {
@@ -36,12 +37,12 @@ interface Guarded {
  */
 export class RateLimits {
   readonly #limiter: RateLimiter;
-  readonly #addressOf: (request: IncomingMessage) => string;
+  readonly #clientOf: ClientReader;
   readonly #policies;
 
   constructor(config: Config, redis: RedisLink | undefined) {
     this.#limiter = new RateLimiter(redis);
-    this.#addressOf = clientAddressReader(config.TRUST_PROXY);
+    this.#clientOf = clientReader(config.TRUST_PROXY);
     this.#policies = {
       reads: { name: "reads", quota: config.RATE_LIMIT_READS },
       writes: { name: "writes", quota: config.RATE_LIMIT_WRITES },
@@ -63,9 +64,8 @@ export class RateLimits {
     const policy = this.#policyFor(intent);
     // A token, which anybody gets who signs up, must not give its user more logins or sign-ups.
     const { login, signUp } = this.#policies;
-    const isByAddress = principal.kind === "anonymous" || policy === login || policy === signUp;
-    const client = isByAddress ? addressKey(this.#addressOf(request)) : actorOf(principal);
-    return this.#count(response, policy, client);
+    const isByAddress = policy === login || policy === signUp;
+    return this.#count(response, policy, this.#clientOf(request, isByAddress ? ANONYMOUS : principal));
   }
 
   /**
@@ -109,7 +109,7 @@ export class RateLimits {
    * @throws RATE_LIMITED
    */
   async countWrongCredentials(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    await this.#count(response, this.#policies.wrongCredentials, addressKey(this.#addressOf(request)));
+    await this.#count(response, this.#policies.wrongCredentials, this.#clientOf(request, ANONYMOUS));
   }
 
   #policyFor({ action, isRead, principal }: Intent): Policy {

@@ -5,7 +5,10 @@ import { appError } from "../../broker/errors.ts";
 import { toProblem } from "../../lib/problem.ts";
 import { negotiateProblem, toXml, type Format } from "./representation.ts";
 
-/** Seconds after which a client may try again when something is away: about as long as a hand-over takes. */
+/**
+ * Seconds after which a client may try again when something is away or taken: about as long as a hand-over takes, or an
+ * upload.
+ */
 const RETRY_AFTER_SECONDS = 2;
 
 /** For so long a client that is refused in the middle of its body may go on sending it in vain. */
@@ -82,7 +85,9 @@ export function sendProblem(
   response.setHeader("Content-Type", `application/problem+${format}`);
   response.setHeader("Cache-Control", "no-store");
   if (problem.status === 401 && !response.hasHeader("WWW-Authenticate")) challenge(response);
-  if (problem.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
+  // What counts requests knows better.
+  const isLater = problem.status === 503 || problem.status === 429;
+  if (isLater && !response.hasHeader("Retry-After")) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
   // Without a body there is nothing to come, before Node's parser says so.
   if (request.complete || request.readableEnded) finish(response, problem.status, body);
   else finishEarly(request, response, problem.status, body);

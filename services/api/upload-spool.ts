@@ -6,6 +6,7 @@ import { appError } from "../../broker/errors.ts";
 import { saveStream, type SavedBytes } from "../../lib/saved-stream.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
 import { fileOf, tooLarge } from "./upload-body.ts";
+import { UploadPlaces } from "./upload-places.ts";
 
 /** An upload that has arrived, in a file of this node. */
 export interface SpooledUpload extends SavedBytes {
@@ -24,17 +25,13 @@ interface SpoolLimits {
  * slows the client down.
  */
 export class UploadSpool {
-  readonly #limits: SpoolLimits;
+  readonly #limitBytes: number;
+  readonly #places: UploadPlaces;
   #folder: TemporaryFolder | undefined;
-  #active = 0;
 
-  constructor(limits: SpoolLimits) {
-    this.#limits = limits;
-  }
-
-  /** Uploads that are under way. */
-  get active(): number {
-    return this.#active;
+  constructor({ uploads, bytes }: SpoolLimits) {
+    this.#limitBytes = bytes;
+    this.#places = new UploadPlaces(uploads);
   }
 
   /** Until then it takes nothing. */
@@ -48,26 +45,30 @@ export class UploadSpool {
   }
 
   /**
-   * Takes the file that a request carries and hands it to `use`, after which it is removed.
+   * Takes the file that a request of a client carries and hands it to `use`, after which it is removed.
    *
-   * @throws OVERLOADED, UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, MALFORMED_BODY, VALIDATION_FAILED, before the body is
-   *   read if that is possible; STORAGE_UNAVAILABLE when the disk is full; and what `use` throws
+   * @throws TOO_MANY_UPLOADS, OVERLOADED, UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, MALFORMED_BODY, VALIDATION_FAILED,
+   *   before the body is read if that is possible; STORAGE_UNAVAILABLE when the disk is full; and what `use` throws
    */
-  async take<T>(request: IncomingMessage, use: (upload: SpooledUpload) => Promise<T>): Promise<T> {
+  async take<T>(
+    request: IncomingMessage,
+    client: string,
+    use: (upload: SpooledUpload) => Promise<T>,
+  ): Promise<T> {
     const folder = this.#folder;
-    if (!folder || this.#active >= this.#limits.uploads) throw appError("OVERLOADED");
-    this.#active += 1;
-    const path = join(folder.path, randomUUID());
-    try {
-      return await use({ path, ...(await this.#receive(request, path)) });
-    } finally {
-      await rm(path, { force: true });
-      this.#active -= 1;
-    }
+    if (!folder) throw appError("OVERLOADED");
+    return this.#places.run(client, async () => {
+      const path = join(folder.path, randomUUID());
+      try {
+        return await use({ path, ...(await this.#receive(request, path)) });
+      } finally {
+        await rm(path, { force: true });
+      }
+    });
   }
 
   async #receive(request: IncomingMessage, path: string): Promise<SavedBytes> {
-    const { bytes: limitBytes } = this.#limits;
+    const limitBytes = this.#limitBytes;
     const exceeded = () => tooLarge(limitBytes);
     const saved = await saveStream(fileOf(request, limitBytes), { path, limitBytes, exceeded });
     if (saved.bytes === 0) throw appError("MALFORMED_BODY", { detail: "The file is empty." });

@@ -1,19 +1,21 @@
 import { readdir, utimes } from "node:fs/promises";
+import { request as openRequest, type ClientRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 
-import { adminClient } from "../support/admin.ts";
+import { adminClient, logIn } from "../support/admin.ts";
 import { createTestDatabase, queryOnce, type TestDatabase } from "../support/databases.ts";
 import { QUICK_FILES, QUICK_IMAGES } from "../support/image-uploads.ts";
 import { createImage, imagesOf, sendFile, type ImageBody } from "../support/images-over-http.ts";
 import { MetricsText } from "../support/metrics-text.ts";
 import { fileForm } from "../support/multipart.ts";
 import { noisePicture } from "../support/pictures.ts";
+import { problemOf } from "../support/problems.ts";
 import { freePort } from "../support/ports.ts";
 import { sendAndAbort } from "../support/raw-http.ts";
-import { RestClient } from "../support/rest-client.ts";
+import { newUser, RestClient, type UserBody } from "../support/rest-client.ts";
 import { runRollcall, startRollcall, type Rollcall } from "../support/rollcall-process.ts";
 import { temporaryDir } from "../support/test-run.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -23,6 +25,8 @@ const WARM_UP = 500;
 const AT_A_TIME = 10;
 /** So few that one that is not given back is missed. */
 const UPLOADS_MAX = 12;
+/** Of a client that is alone. */
+const UPLOADS_OF_ONE = 10;
 const TWO_HOURS_MS = 7_200_000;
 
 let database: TestDatabase;
@@ -83,15 +87,17 @@ async function abortUploads(count: number): Promise<void> {
   await Promise.all(Array.from({ length: AT_A_TIME }, abortMany));
 }
 
-/** Makes as many images at a time as the gateway takes uploads: none of the aborted may hold a place for good. */
+/** Makes as many images at a time as the gateway takes from one client: none of the aborted may hold a place for good. */
 async function fillAllPlaces(): Promise<void> {
   const picture = await noisePicture();
   await waitFor(
     async () => {
-      const uploads = Array.from({ length: UPLOADS_MAX }, () => sendFile(client, imagesOf(userId), picture));
+      const uploads = Array.from({ length: UPLOADS_OF_ONE }, () =>
+        sendFile(client, imagesOf(userId), picture),
+      );
       return (await Promise.all(uploads)).every(({ status }) => status === 201);
     },
-    { description: `${UPLOADS_MAX} uploads at a time`, timeoutMs: 90_000 },
+    { description: `${UPLOADS_OF_ONE} uploads at a time`, timeoutMs: 90_000 },
   );
 }
 
@@ -178,6 +184,44 @@ test("after a kill in the middle of uploads, a reconcile leaves no bytes without
   );
   const [url = ""] = images.flatMap(({ urls }) => Object.values(urls["large"] ?? {}));
   expect((await client.get(url)).status).toBe(200);
+});
+
+/** Begins an upload that does not go on. */
+function beginUpload(): ClientRequest {
+  const upload = openRequest(node.url + imagesOf(userId), {
+    agent: false,
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${client.token}`,
+      "content-type": "image/png",
+      "content-length": 1000,
+    },
+  });
+  // It is broken off in the end.
+  upload.on("error", () => undefined);
+  upload.write("x");
+  return upload;
+}
+
+test("a user whose uploads are many and slow does not shut others out", async () => {
+  const password = "correct horse battery staple";
+  const { json } = await client.post("/api/v1/users", newUser({ password }));
+  const { id, email } = json as UserBody;
+  const other = new RestClient(node.url, { token: await logIn(node.url, { email, password }) });
+  const picture = await noisePicture();
+
+  const slow = Array.from({ length: UPLOADS_OF_ONE }, beginUpload);
+  await waitFor(async () => (await temporaryFiles(node.pid)).length === UPLOADS_OF_ONE, {
+    description: "the slow uploads",
+  });
+  const refused = await sendFile(client, imagesOf(userId), picture);
+  const uploaded = await sendFile(other, imagesOf(id), picture);
+  for (const upload of slow) upload.destroy();
+  other.close();
+
+  expect(problemOf(refused)).toMatchObject({ status: 429, code: "TOO_MANY_UPLOADS", retryable: true });
+  expect(refused.headers["retry-after"]).toBe("2");
+  expect(uploaded.status).toBe(201);
 });
 
 /** What is young is left alone, as it might belong to something that is under way. */

@@ -26,6 +26,7 @@ describe("the catalogue", () => {
       ["UPLOAD_INCOMPLETE", 409],
       ["IDEMPOTENCY_IN_FLIGHT", 409],
       ["RATE_LIMITED", 429],
+      ["TOO_MANY_UPLOADS", 429],
       ["SERVICE_UNAVAILABLE", 503],
       ["DATABASE_UNAVAILABLE", 503],
       ["STORAGE_UNAVAILABLE", 503],

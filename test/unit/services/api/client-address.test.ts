@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { describe, expect, test } from "@jest/globals";
 
 import { trustedProxies } from "../../../../lib/rate-limit-settings.ts";
-import { addressKey, clientAddressReader } from "../../../../services/api/client-address.ts";
+import { addressKey, clientAddressReader, clientReader } from "../../../../services/api/client-address.ts";
 
 /** The address of a request from this socket, with this X-Forwarded-For, behind these proxies. */
 function addressOf(proxies: string, socket: string, forwarded?: string): string {
@@ -84,6 +84,19 @@ describe("in the header", () => {
       expect(addressOf("1", "10.0.0.1", forwarded)).toBe("10.0.0.1");
     },
   );
+});
+
+test("a client is the user or API key that sends a request, else its address behind the proxies", () => {
+  const clientOf = clientReader({ count: 1 });
+  const request = {
+    socket: { remoteAddress: "10.0.0.1" } as IncomingMessage["socket"],
+    headers: { "x-forwarded-for": "2001:db8:1:2::1" },
+  };
+  expect([
+    clientOf(request, { kind: "user", id: "ada", role: "user" }),
+    clientOf(request, { kind: "api-key", id: "ada", scopes: [] }),
+    clientOf(request, { kind: "anonymous" }),
+  ]).toEqual(["user:ada", "api-key:ada", "2001:db8:1:2::/64"]);
 });
 
 describe("requests are counted", () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { request as openRequest, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -26,11 +26,14 @@ let client: RestClient;
 let url: string;
 /** What is done with an upload before it is answered. */
 let use: (upload: SpooledUpload) => Promise<void>;
+/** Requests that have not been answered. */
+let underWay: number;
 /** Codes of the refused requests. */
 let refusals: string[];
 
 beforeEach(async () => {
   use = async () => undefined;
+  underWay = 0;
   refusals = [];
   spool = new UploadSpool({ uploads: 2, bytes: LIMIT_BYTES });
   await spool.open();
@@ -51,8 +54,10 @@ afterEach(async () => {
 
 /** Answers with what has arrived, or with a problem document. */
 async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  underWay += 1;
   try {
-    const [name, hash] = await spool.take(request, async (upload) => {
+    const sender = randomUUID();
+    const [name, hash] = await spool.take(request, sender, async (upload) => {
       await use(upload);
       const content = await readFile(upload.path);
       expect(content.length).toBe(upload.bytes);
@@ -64,6 +69,8 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
     refusals.push(problem.code);
     response.writeHead(problem.status, request.complete ? {} : { connection: "close" });
     response.end(JSON.stringify(problem));
+  } finally {
+    underWay -= 1;
   }
 }
 
@@ -84,7 +91,7 @@ async function filesInSpool(): Promise<string[]> {
 
 /** Waits until nothing of any upload is left: neither a handler nor a file. */
 async function untilNothingIsLeft(): Promise<void> {
-  await waitFor(() => spool.active === 0, { description: "all uploads to end" });
+  await waitFor(() => underWay === 0, { description: "all uploads to end" });
   expect(await filesInSpool()).toEqual([]);
 }
 
