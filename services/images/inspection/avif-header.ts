@@ -72,6 +72,7 @@ async function hasAllPixels(
   const size = sizeAmong(properties, all);
   const isCoded = properties.some((place) => all[place - 1]?.type === "av1C");
   if (!size || !isCoded || offset === undefined) return true;
+  if (offset >= file.size) return false;
   const coded = readMaxFrameSize(await file.upTo(offset, SEQUENCE_HEADER_BYTES));
   return coded === undefined || (size.width <= coded.width && size.height <= coded.height);
 }

@@ -5,6 +5,9 @@ import { damaged } from "./image-refusals.ts";
 
 const MAX_BOXES = 2000;
 
+/** Size and type. */
+const HEAD_BYTES = 8;
+
 export interface Box {
   type: string;
   /** Of its content. */
@@ -12,19 +15,23 @@ export interface Box {
   end: number;
 }
 
-/** The boxes between two offsets. @throws IMAGE_UNREADABLE for one that ends behind them */
+/**
+ * The boxes between two offsets. Bytes after them that are too few to be one are left alone, as by decoders.
+ *
+ * @throws IMAGE_UNREADABLE for a box that ends behind the second offset
+ */
 export async function* boxes(file: FileBytes, start: number, end: number): AsyncGenerator<Box> {
   let offset = start;
-  for (let count = 0; offset < end; count += 1) {
-    const head = await file.at(offset, 8);
+  for (let count = 0; end - offset >= HEAD_BYTES; count += 1) {
+    const head = await file.at(offset, HEAD_BYTES);
     const type = head.toString("latin1", 4, 8);
     const size = head.readUInt32BE(0);
     // 0: up to the end; 1: the size has 64 bits and follows.
     const hasLongSize = size === 1;
     const length = hasLongSize
-      ? Number((await file.at(offset + 8, 8)).readBigUInt64BE())
+      ? Number((await file.at(offset + HEAD_BYTES, 8)).readBigUInt64BE())
       : size || end - offset;
-    const headBytes = hasLongSize ? 16 : 8;
+    const headBytes = hasLongSize ? HEAD_BYTES + 8 : HEAD_BYTES;
     if (length < headBytes || offset + length > end || count === MAX_BOXES) throw damaged();
     yield { type, start: offset + headBytes, end: offset + length };
     offset += length;

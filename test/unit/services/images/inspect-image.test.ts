@@ -177,6 +177,22 @@ describe("the inspection of an image", () => {
     }
   });
 
+  it("does not mind bytes after the boxes of an AVIF that are too few to be one, as decoders do not", async () => {
+    for (let length = 1; length < 8; length += 1) {
+      const bytes = Buffer.concat([files.avif, Buffer.alloc(length, 0xff)]);
+      expect(await inspect(bytes)).toMatchObject({ format: "avif" });
+      const { info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
+      expect(info).toMatchObject(PICTURE);
+    }
+  });
+
+  it("refuses an AVIF that ends in the head of the box with its pixels", async () => {
+    const head = files.avif.indexOf("mdat") - 4;
+    for (let length = head; length <= head + 8; length += 1) {
+      await expect(inspect(files.avif.subarray(0, length))).rejects.toMatchObject(DAMAGED);
+    }
+  });
+
   it("refuses an AVIF whose pixels are fewer than it says, and not one that shows them several times", async () => {
     const size = files.avif.indexOf("ispe") + 8;
     for (const [at, pixels] of [
