@@ -137,7 +137,7 @@ export interface ImagesActions {
   "images.startUpload": { params: Infer<typeof startUploadParams>; result: DirectUpload };
   /** Makes an image of bytes that a client has sent itself. @throws UPLOAD_NOT_FOUND, UPLOAD_INCOMPLETE, and as create */
   "images.completeUpload": { params: Infer<typeof completeUploadParams>; result: Image };
-  /** The images of a user, the newest first. @throws INVALID_CURSOR */
+  /** The images of a user, the newest first. @throws USER_NOT_FOUND, INVALID_CURSOR */
   "images.list": { params: Pick<ListImages, "id"> & Partial<ListImages>; result: ImagePage };
   /** @throws IMAGE_NOT_FOUND also for an image of somebody else */
   "images.get": { params: Infer<typeof imageParams>; result: Image };

@@ -1,7 +1,7 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
-import type { ActionParams, ActionResult } from "../../lib/contracts.ts";
+import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
 import type { PrincipalMeta } from "../../lib/principal.ts";
 import { createSweep } from "../../lib/sweep.ts";
 import { inTime } from "../../lib/waiting.ts";
@@ -102,7 +102,12 @@ export function createImagesService(node: Node): AppServiceSchema<object, Method
           const userId = id.toLowerCase();
           const scope = { list: "images", userId };
           const query = { userId, after: pages.startOf(cursor, scope), limit: limit + 1 };
-          const records = await images.list(query, { fresh: ctx.meta.$cache === false });
+          const fresh = ctx.meta.$cache === false;
+          const records = await images.list(query, { fresh });
+          // Whoever has no images may not be there at all.
+          if (records.length === 0 && cursor === undefined) {
+            await callAsNode(ctx, "users.get", { id: userId }, { meta: { $cache: !fresh } });
+          }
           const { page, nextCursor } = pages.pageOf(records, {
             limit,
             scope,

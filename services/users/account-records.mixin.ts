@@ -91,7 +91,10 @@ async function imagesOf(ctx: Context, id: string): Promise<ActionResult<"images.
     // From the primary, as everything of the export.
     return await callAsNode(ctx, "images.list", { id, limit: EXPORTED_IMAGES }, { meta: { $cache: false } });
   } catch (error) {
-    if ((error as { type?: unknown }).type === "SERVICE_NOT_FOUND") return null;
+    const { type } = error as { type?: unknown };
+    if (type === "SERVICE_NOT_FOUND") return null;
+    // For the images service, a deleted user is not there.
+    if (type === "USER_NOT_FOUND") return { data: [], nextCursor: null };
     throw error;
   }
 }

@@ -181,11 +181,15 @@ describe("the images of a user", () => {
     await untilShown(id, images.slice(0, 1));
     await call(broker, "users.delete", { id });
     await untilNoFiles(images);
-    expect(await listed(id)).toEqual([]);
+    await expect(listed(id)).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
     await expect(upload(id)).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
+    expect(await call(broker, "users.export", { id })).toMatchObject({
+      images: { data: [], nextCursor: null },
+    });
 
     await call(broker, "users.restore", { id });
     await untilShown(id, []);
+    expect(await listed(id)).toEqual([]);
     await untilShown(id, [await upload(id)]);
   });
 

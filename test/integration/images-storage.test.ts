@@ -209,6 +209,12 @@ describe("the list of the images of a user", () => {
     await nodes.sql("DELETE FROM images.images WHERE user_id = $1 AND id <> $2", [id, first.id]);
   });
 
+  test("is empty of one that has none, and there is none of a user who is not there", async () => {
+    const list = (id: string) => call(broker, "images.list", { id });
+    expect(await list(await addUser(broker))).toEqual({ data: [], nextCursor: null });
+    await expect(list(newId())).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
+  });
+
   test("takes no cursor of another list", async () => {
     const id = await addUser(broker);
     await Promise.all([upload({}, id), upload({}, id)]);
