@@ -7,8 +7,8 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { readOptions } from "./command-line.ts";
 import { compareRollcalls, readCases, renderComparison } from "./comparison.ts";
 import { verdict } from "./figures.ts";
 import { runLoadGenerator, type Measurement } from "./measure.ts";
@@ -30,15 +30,8 @@ const TARGET_FACTOR = 2;
 /** Most by which the median of refused logins may differ. */
 const TARGET_DIFFERENCE = 0.05;
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "6" },
-    logins: { type: "string", default: "400" },
-  },
-});
+const { rounds, seconds, logins } = readOptions({ rounds: 5, seconds: 6, logins: 400 });
 const isComplete = process.argv.length === 2;
-const [rounds, seconds, logins] = [Number(options.rounds), Number(options.seconds), Number(options.logins)];
 const progress = (line: string): void => console.error(line);
 
 /** Reads without logins, reads beside them, and how many logins there were meanwhile. */

@@ -10,7 +10,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 
 import { freePort } from "../test/support/ports.ts";
 import { startRedis } from "../test/support/redis.ts";
@@ -23,6 +22,7 @@ import {
   renderSteadyTerms,
 } from "./cache-report.ts";
 import type { Case } from "./cases.ts";
+import { readOptions } from "./command-line.ts";
 import { measureDisk, watchFlushes } from "./disk.ts";
 import { describeMachine } from "./machine.ts";
 import { measureCases } from "./measure.ts";
@@ -50,18 +50,9 @@ const HISTORY_SECONDS = 3600;
 const FAULT_RATE = 200;
 const DISK_SECONDS = 5;
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "6" },
-    users: { type: "string", default: "100000" },
-    steady: { type: "string", default: "120" },
-    profile: { type: "string" },
-  },
-});
+const options = readOptions({ rounds: 5, seconds: 6, users: 100_000, steady: 120, profile: undefined });
 const isComplete = process.argv.length === 2;
-const users = Number(options.users);
-const steadySeconds = Number(options.steady);
+const { users, steady: steadySeconds } = options;
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");
@@ -117,8 +108,8 @@ async function compare({ database }: Servers, rollcall: Side, peer: Side, target
       rollcall,
       peer,
       database,
-      rounds: Number(options.rounds),
-      secondsPerRun: Number(options.seconds),
+      rounds: options.rounds,
+      secondsPerRun: options.seconds,
       report: progress,
     };
     const [measurement] = await measureCases(setup, [cached]);

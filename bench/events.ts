@@ -8,9 +8,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 
 import { newId } from "../lib/ids.ts";
+import { readOptions } from "./command-line.ts";
 import { measurePublishingCost, type CostRound } from "./event-cost.ts";
 import { measureEventLatency } from "./event-latency.ts";
 import { startEventNode } from "./event-nodes.ts";
@@ -49,18 +49,9 @@ interface Drain {
   publishedMs: number;
 }
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    rows: { type: "string", default: String(ROWS) },
-    seconds: { type: "string", default: "15" },
-    profile: { type: "string" },
-  },
-});
+const options = readOptions({ rounds: 5, rows: ROWS, seconds: 15, profile: undefined });
 const isComplete = process.argv.length === 2;
-const rows = Number(options.rows);
-const rounds = Number(options.rounds);
-const seconds = Number(options.seconds);
+const { rounds, rows, seconds } = options;
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");

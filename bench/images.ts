@@ -9,8 +9,8 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
+import { readOptions, refuse } from "./command-line.ts";
 import { measureDisturbance, measureRefusals, measureUploads } from "./image-gauntlet.ts";
 import { startImageNodes, type ImageNodes } from "./image-nodes.ts";
 import { measurePresets } from "./image-presets.ts";
@@ -19,18 +19,11 @@ import { startServers } from "./servers.ts";
 
 const RECORD = join(import.meta.dirname, "IMAGES.md");
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string" },
-    rounds: { type: "string", default: "5" },
-    images: { type: "string", default: "16" },
-    seconds: { type: "string", default: "6" },
-  },
-});
+const options = readOptions({ only: undefined, rounds: 5, images: 16, seconds: 6 });
 const isRecorded = process.argv
   .slice(2)
   .every((word, index, words) => word === "--only" || words[index - 1] === "--only");
-const [rounds, images, seconds] = [Number(options.rounds), Number(options.images), Number(options.seconds)];
+const { rounds, images, seconds } = options;
 
 /** In the order in which they run: uploads first, while the nodes have done nothing yet. */
 const PARTS: Readonly<
@@ -47,8 +40,7 @@ const PARTS: Readonly<
 
 const only = options.only?.split(",") ?? Object.keys(PARTS);
 const unknown = only.filter((name) => !(name in PARTS));
-if (unknown.length > 0)
-  throw new Error(`--only: ${unknown.join(", ")} is none of ${Object.keys(PARTS).join(", ")}`);
+if (unknown.length > 0) refuse(`--only: ${unknown.join(", ")} is none of ${Object.keys(PARTS).join(", ")}`);
 
 console.error("starting PostgreSQL, NATS and Redis");
 const servers = await startServers();

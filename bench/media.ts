@@ -10,7 +10,6 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { dirname, join } from "node:path";
-import { parseArgs } from "node:util";
 
 import { mediaKey, mediaPath, type MediaFile } from "../lib/media-path.ts";
 import { DiskStorage } from "../lib/storage/disk.ts";
@@ -19,6 +18,7 @@ import { launchRollcall } from "../test/support/rollcall-process.ts";
 import { silentLogger } from "../test/support/silent-logger.ts";
 import { closeTestRun, temporaryDir, testRunDir } from "../test/support/test-run.ts";
 import { waitFor } from "../test/support/wait-for.ts";
+import { readOptions } from "./command-line.ts";
 import { renderTable, spread, verdict, whole } from "./figures.ts";
 import { runFileLoad } from "./measure.ts";
 import { watchUsage } from "./process-usage.ts";
@@ -54,9 +54,7 @@ interface Sample {
   cpuMicrosecondsPerRequest: number;
 }
 
-const { values: options } = parseArgs({
-  options: { rounds: { type: "string", default: "5" }, seconds: { type: "string", default: "6" } },
-});
+const options = readOptions({ rounds: 5, seconds: 6 });
 const isComplete = process.argv.length === 2;
 
 testRunDir();
@@ -130,9 +128,9 @@ async function measure(measured: Case, [ours, theirs]: [Side, Side]): Promise<st
     [theirs, []],
   ]);
   for (const side of [ours, theirs]) await run(side, paths, measured, WARM_UP_SECONDS);
-  for (let round = 0; round < Number(options.rounds); round += 1) {
+  for (let round = 0; round < options.rounds; round += 1) {
     for (const side of round % 2 === 0 ? [ours, theirs] : [theirs, ours]) {
-      const sample = await run(side, paths, measured, Number(options.seconds));
+      const sample = await run(side, paths, measured, options.seconds);
       samples.get(side)?.push(sample);
       console.error(`${title}: ${side.name} ${whole(sample.requestsPerSecond)} requests/s`);
     }

@@ -7,9 +7,9 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
 import { freePort } from "../test/support/ports.ts";
+import { readOptions } from "./command-line.ts";
 import { compareRollcalls, readCases, renderComparison } from "./comparison.ts";
 import { verdict, whole } from "./figures.ts";
 import { measureIdleNodes, type IdleNode } from "./idle-nodes.ts";
@@ -39,21 +39,15 @@ const SCRAPE_TARGET_MS = 50;
 const IDLE_TARGET_MIB = 120;
 const START_TARGET_MS = 3000;
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "4" },
-    users: { type: "string", default: "50000" },
-  },
-});
+const { rounds, seconds, users } = readOptions({ rounds: 5, seconds: 4, users: 50_000 });
 const isComplete = process.argv.length === 2;
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");
 const servers = await startServers();
 try {
-  const machine = await describeMachine(servers, Number(options.users));
-  await seedUsers(servers.database, Number(options.users));
+  const machine = await describeMachine(servers, users);
+  await seedUsers(servers.database, users);
   const idle = await measureIdleNodes(servers);
   const { measurements, scrapes } = await measureLoads();
   const faults = measurements.flatMap(faultsOf);
@@ -76,8 +70,8 @@ async function measureLoads(): Promise<{ measurements: Measurement[]; scrapes: S
   const metricsPorts: MetricsPorts = { gateway: await freePort(), users: await freePort() };
   const difference = { name: "metrics", on: { metricsPorts }, off: {} };
   const settings = {
-    rounds: Number(options.rounds),
-    secondsPerRun: Number(options.seconds),
+    rounds,
+    secondsPerRun: seconds,
     report: progress,
   };
   return compareRollcalls(servers, difference, settings, async (measure) => {

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { readOptions, refuse, wholeNumber } from "./command-line.ts";
 
 /** The loads there are, in the order they run: creating comes last, since it changes the table. */
 export const LOADS = ["get", "list", "deep", "create"] as const;
@@ -17,46 +17,34 @@ export interface Options {
   isComplete: boolean;
 }
 
-const DEFAULTS = { rounds: "5", seconds: "6", users: "1000000", connections: "10,50" };
+const DEFAULTS = {
+  only: LOADS.join(","),
+  rounds: 5,
+  seconds: 6,
+  users: 1_000_000,
+  connections: "10,50",
+  profile: undefined,
+};
 
-/** @throws when an option is unknown or has a wrong value */
-export function parseOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      only: { type: "string" },
-      rounds: { type: "string", default: DEFAULTS.rounds },
-      seconds: { type: "string", default: DEFAULTS.seconds },
-      users: { type: "string", default: DEFAULTS.users },
-      connections: { type: "string", default: DEFAULTS.connections },
-      profile: { type: "string" },
-    },
-  });
+/** Reads the command line. One that is wrong ends the process. */
+export function parseOptions(): Options {
+  const { only, rounds, seconds, users, connections, profile } = readOptions(DEFAULTS);
   return {
-    loads: values.only === undefined ? LOADS : values.only.split(",").map(loadNamed),
-    rounds: positive("rounds", values.rounds),
-    secondsPerRun: positive("seconds", values.seconds),
-    users: positive("users", values.users),
-    connections: values.connections.split(",").map((count) => positive("connections", count)),
-    profileDir: values.profile,
+    loads: only.split(",").map(loadNamed),
+    rounds,
+    secondsPerRun: seconds,
+    users,
+    connections: connections.split(",").map((count) => wholeNumber("--connections", count)),
+    profileDir: profile,
     isComplete:
-      values.only === undefined &&
-      values.profile === undefined &&
-      values.users === DEFAULTS.users &&
-      values.connections === DEFAULTS.connections &&
-      Number(values.rounds) >= Number(DEFAULTS.rounds),
+      only === DEFAULTS.only &&
+      profile === undefined &&
+      users === DEFAULTS.users &&
+      connections === DEFAULTS.connections &&
+      rounds >= DEFAULTS.rounds,
   };
 }
 
 function loadNamed(name: string): Load {
-  const load = LOADS.find((known) => known === name);
-  if (!load) throw new Error(`--only: '${name}' is none of ${LOADS.join(", ")}`);
-  return load;
-}
-
-function positive(option: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new Error(`--${option}: '${text}' is not a positive integer`);
-  return value;
+  return LOADS.find((known) => known === name) ?? refuse(`--only: '${name}' is none of ${LOADS.join(", ")}`);
 }

@@ -31,7 +31,10 @@ const NODE = "node";
 const TOP_FUNCTIONS = 30;
 
 const [file, skippedSeconds = "5"] = process.argv.slice(2);
-if (!file) throw new Error("usage: node bench/profile.ts <file>.cpuprofile [seconds to skip]");
+if (!file || file.startsWith("-")) {
+  console.log("usage: node bench/profile.ts FILE.cpuprofile [SECONDS TO SKIP]");
+  process.exit(file === "--help" ? 0 : 1);
+}
 const profile = JSON.parse(await readFile(file, "utf8")) as CpuProfile;
 printSummary(profile, selfTimes(profile, Number(skippedSeconds) * 1e6));
 

@@ -15,7 +15,7 @@ import { startServers, type Servers } from "./servers.ts";
 import { startPeer, startRollcall } from "./sides.ts";
 import { faultsOf, summarize } from "./summary.ts";
 
-const options = parseOptions(process.argv.slice(2));
+const options = parseOptions();
 const progress = (line: string): void => console.error(line);
 
 progress("starting PostgreSQL, NATS and Redis");
