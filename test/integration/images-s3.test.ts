@@ -53,6 +53,8 @@ afterAll(async () => {
 });
 
 const upload = () => uploadImage({ broker, storage: direct.storage }, userId);
+const untilEmpty = () =>
+  waitFor(async () => (await direct.keys()).length === 0, { description: "the files to be gone" });
 const countRows = async () => (await nodes.sql("SELECT FROM images.images")).length;
 
 describe("with a storage in S3 an image", () => {
@@ -60,7 +62,7 @@ describe("with a storage in S3 an image", () => {
     const image = await upload();
     expect(await direct.keys()).toHaveLength(5);
     await call(broker, "images.delete", { id: image.id });
-    await waitFor(async () => (await direct.keys()).length === 0, { description: "the files to be gone" });
+    await untilEmpty();
   });
 
   test.each<[string, S3Fault, (request: string) => boolean]>([
@@ -87,6 +89,7 @@ describe("with a storage in S3 an image", () => {
     );
     expect(await countRows()).toBe(rows);
     await call(broker, "images.delete", { id: (await upload()).id });
+    await untilEmpty();
   });
 
   test("is deleted at once also while the storage is away", async () => {

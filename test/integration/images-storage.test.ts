@@ -31,6 +31,7 @@ import { silentLogger } from "../support/silent-logger.ts";
 import { storedEvents } from "../support/stored-rows.ts";
 import { startTestNodes, type Settings, type TestNodes } from "../support/test-nodes.ts";
 import { temporaryDir } from "../support/test-run.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 const SECRET = "the same on all nodes, as they read each other's cursors";
 
@@ -273,7 +274,14 @@ describe("a file that is missing", () => {
       call(broker, "images.render", params),
       call(broker, "images.delete", { id: image.id }),
     ]);
-    expect(await shared.keys(mediaPrefix("public", hashOf(image)))).toEqual([]);
+    // They are removed by whichever node comes to it first.
+    await waitFor(
+      async () => {
+        expect(await shared.keys(mediaPrefix("public", hashOf(image)))).toEqual([]);
+        return true;
+      },
+      { description: "its files to be gone" },
+    );
   });
 });
 

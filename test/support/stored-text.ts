@@ -41,8 +41,18 @@ export async function redisKeysWith(redisUrl: string, text: string): Promise<str
 export async function streamFilesWith({ nats }: Pick<TestNodes, "nats">, text: string): Promise<string[]> {
   const paths = await Array.fromAsync(glob("**", { cwd: nats.storeDir, withFileTypes: true }));
   const files = paths.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  const contents = await Promise.all(files.map(async (path) => ({ path, bytes: await readFile(path) })));
+  const contents = await Promise.all(files.map(async (path) => ({ path, bytes: await bytesOf(path) })));
   return contents.filter(({ bytes }) => bytes.includes(text)).map(({ path }) => path);
+}
+
+/** None of a file that the server has deleted meanwhile. */
+async function bytesOf(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return Buffer.alloc(0);
+  }
 }
 
 /** The NATS subjects of the messages in the stream in which a text is. */
