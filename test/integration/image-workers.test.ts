@@ -93,8 +93,9 @@ describe("the workers of an image processor", () => {
   it("do no more jobs at a time than there are workers", async () => {
     start({ workers: 2, queueMax: 4 });
     const jobs = [0, 1, 2, 3, 4, 5].map(() => process());
-    await waitFor(() => processor.usage().waiting === 4, { description: "all to have come", intervalMs: 1 });
-    expect(processor.usage()).toMatchObject({ running: 2, workers: 2 });
+    await waitFor(() => comeTo(processor.usage()) === 6, { description: "all to have come", intervalMs: 1 });
+    const { outcomes, ...usage } = processor.usage();
+    expect(usage).toMatchObject({ running: 2, workers: 2, waiting: 4 - outcomes.done });
     await Promise.all(jobs);
     expect(processor.usage()).toMatchObject({
       running: 0,

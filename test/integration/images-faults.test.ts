@@ -261,7 +261,12 @@ test("uploads that are more than a node can work on are refused, and leave nothi
     IMAGE_QUEUE_MAX: "1",
   });
   const before = await stateOfImages();
-  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => upload({ nodeID: "small" })));
+  const bytes = await pngBytes();
+  const arrived = await Promise.all(Array.from({ length: 8 }, () => putUpload(shared.storage, bytes)));
+  const create = (params: (typeof arrived)[number]) =>
+    call(broker, "images.create", { id: userId, visibility: "public", ...params }, { nodeID: "small" });
+  const outcomes = await Promise.allSettled(arrived.map(create));
+  await shared.storage.remove(arrived.map(({ uploadId }) => uploadKey(uploadId)));
   const refusals = outcomes.flatMap((each) => (each.status === "rejected" ? [each.reason as object] : []));
   expect(refusals.length).toBeGreaterThan(0);
   expect(refusals.length).toBeLessThan(8);
