@@ -22,7 +22,9 @@ let database: Database;
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
-  database = new Database({ ...loadConfig({}), DATABASE_URL: testDatabase.url }, silentLogger);
+  // So many rows take a busy machine longer than a statement of a node may.
+  const config = loadConfig({ REQUEST_TIMEOUT_MS: "60000", DATABASE_STATEMENT_TIMEOUT_MS: "50000" });
+  database = new Database({ ...config, DATABASE_URL: testDatabase.url }, silentLogger);
   const insert = (count: number, userId: string, endedAt: string) =>
     database.query(
       {

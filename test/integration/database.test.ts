@@ -62,13 +62,16 @@ describe("the connections of a node", () => {
   });
 
   test("are the same for all its services", async () => {
-    const settings = {
-      DATABASE_URL: nodes.databaseUrl,
-      DATABASE_POOL_MAX: String(POOL_MAX),
+    // All calls have to wait for as long as it takes to see that they do.
+    const patient = {
       NODE_ID: "several",
+      REQUEST_TIMEOUT_MS: "60000",
+      DATABASE_STATEMENT_TIMEOUT_MS: "50000",
     };
-    const database = new Database({ ...loadConfig(settings), DATABASE_URL: nodes.databaseUrl }, silentLogger);
-    const broker = createTestBroker({ NODE_ID: "several" });
+    const pool = { DATABASE_POOL_MAX: String(POOL_MAX), DATABASE_ACQUIRE_TIMEOUT_MS: "50000" };
+    const config = loadConfig({ ...patient, ...pool });
+    const database = new Database({ ...config, DATABASE_URL: nodes.databaseUrl }, silentLogger);
+    const broker = createTestBroker(patient);
     const names = Array.from({ length: 10 }, (_, number) => `service-${number}`);
     for (const name of names) broker.createService(serviceOn(database, name));
     await broker.start();

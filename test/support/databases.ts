@@ -79,10 +79,7 @@ async function findLeftSessions(client: pg.Client, name: string): Promise<string
     return rows.map((row) => row.query);
   };
   try {
-    await waitFor(async () => (await find()).length === 0, {
-      description: "sessions to end",
-      timeoutMs: 5_000,
-    });
+    await waitFor(async () => (await find()).length === 0, { description: "sessions to end" });
     return [];
   } catch {
     return find();
