@@ -69,6 +69,8 @@ test("the server of three that leads the stream is killed under load: nothing is
     description: "the third replica",
     timeoutMs: ELECTION_MS,
   });
-  const messages = await readStream(reader?.url ?? "").messages();
+  const messages = await waitFor(() => readStream(reader?.url ?? "").messages(), {
+    description: "the stream to be read",
+  });
   expect(faultsOf(messages, writer, (await relayState(nodes)).head)).toEqual(NO_FAULTS);
 }, 180_000);
