@@ -262,7 +262,8 @@ async function suspendedAdminToken(): Promise<string> {
   await call(system, "auth.setPassword", { userId: id, password: login.password });
   const token = await logIn(url, login);
   await call(system, "users.suspend", { id });
-  const isRefused = async (): Promise<boolean> => (await sendAs(token, "GET /api/v1/auth/me")) !== "200";
+  const isRefused = async (): Promise<boolean> =>
+    (await sendAs(token, "GET /api/v1/auth/me")) === "401 INVALID_TOKEN";
   await waitFor(isRefused, { description: "the end of the sessions to be known" });
   return token;
 }

@@ -15,6 +15,7 @@ import {
   testUsers,
   type PostgresOwner,
 } from "../support/postgres-owners.ts";
+import { freePort } from "../support/ports.ts";
 import { stillRunning } from "../support/processes.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { temporaryDir } from "../support/test-run.ts";
@@ -57,12 +58,12 @@ describe("a start", () => {
   });
 
   test("listens on the given port", async () => {
-    const first = await start(prepared);
-    await first.stop();
+    const port = await freePort();
 
-    const second = await start(prepared, { port: first.port });
+    const { url } = await start(prepared, { port });
 
-    expect(second.url).toBe(first.url);
+    expect(new URL(url).port).toBe(String(port));
+    expect(await queryOnce(url, "SELECT text FROM note")).toEqual([{ text: "kept" }]);
   });
 
   test("begins again after a first start that was interrupted", async () => {
@@ -246,9 +247,11 @@ describe("the log", () => {
     await server.stop();
 
     await start(prepared, { log });
-    expect(entries).toContainEqual(
-      expect.objectContaining({ level: 40, msg: expect.stringContaining("automatic recovery in progress") }),
+    const recovery = await waitFor(
+      () => entries.find(({ msg }) => msg.includes("automatic recovery in progress")),
+      { description: "the recovery to be reported" },
     );
+    expect(recovery).toMatchObject({ level: 40 });
   });
 
   test("has the start and the stop, and no statement of a client", async () => {
