@@ -1,6 +1,8 @@
 import { once } from "node:events";
-import { createConnection, createServer, type AddressInfo, type Socket } from "node:net";
+import { createConnection, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+
+import { freePort } from "./ports.ts";
 
 /** Stands in front of a server, for faults that a server cannot be made to have at an exact moment. */
 export interface TcpProxy {
@@ -56,7 +58,9 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
     });
   });
 
-  const listen = async (ownPort: number): Promise<void> => {
+  // Not one that the system chooses: while it is cut, an outgoing connection could be given that.
+  const ownPort = await freePort();
+  const listen = async (): Promise<void> => {
     if (server.listening) return;
     server.listen(ownPort, "127.0.0.1");
     await once(server, "listening");
@@ -68,14 +72,13 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
     for (const socket of sockets) socket.destroy();
     await closed;
   };
-  await listen(0);
-  const { port: ownPort } = server.address() as AddressInfo;
+  await listen();
   return {
     url: Object.assign(new URL(serverUrl), { port: ownPort }).href,
     loseAnswer: (text) => new Promise((resolve) => (loss = { text, done: resolve })),
     delayAnswers: (delay) => (delayMs = delay),
     cut,
-    mend: () => listen(ownPort),
+    mend: listen,
     stop: cut,
   };
 }
