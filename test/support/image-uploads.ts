@@ -11,6 +11,7 @@ import { uploadKey, type Visibility } from "../../lib/media-path.ts";
 import { createStorage } from "../../lib/storage/create-storage.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import type { Image } from "../../services/images/images.contract.ts";
+import { IMAGE_PATIENCE } from "./patience.ts";
 import { newUser } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
 import type { Settings } from "./test-nodes.ts";
@@ -37,7 +38,8 @@ export interface SharedStorage {
 /** @param own for a storage that is not on the disk */
 export async function openSharedStorage(own: Settings = {}): Promise<SharedStorage> {
   const settings = { ...QUICK_IMAGES, DATA_DIR: temporaryDir("images"), ...own };
-  const storage = await createStorage(loadConfig({ ...settings, SERVICES: "none" }), silentLogger);
+  const config = loadConfig({ ...IMAGE_PATIENCE, ...settings, SERVICES: "none" });
+  const storage = await createStorage(config, silentLogger);
   return {
     storage,
     settings,

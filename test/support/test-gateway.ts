@@ -9,6 +9,7 @@ import { createApiService } from "../../services/api/api.service.ts";
 import { newId } from "../../lib/ids.ts";
 import { createStorage } from "../../lib/storage/create-storage.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
+import { IMAGE_PATIENCE } from "./patience.ts";
 import { RestClient } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { createTestAuth } from "./test-auth.ts";
@@ -50,6 +51,7 @@ export async function startTestGateway(
     DRAIN_DELAY_MS: "0",
     RATE_LIMIT: "off",
     DATA_DIR: temporaryDir("data"),
+    ...IMAGE_PATIENCE,
     ...settings,
   });
   const storage = await createStorage(config, silentLogger);

@@ -6,6 +6,7 @@ import { startNode, type RunningNode, type ServiceFactory } from "../../bootstra
 import { loadConfig } from "../../lib/config.ts";
 import { createTestDatabase, type TestDatabase } from "./databases.ts";
 import { startNats, type TestNats } from "./nats.ts";
+import { IMAGE_PATIENCE, PATIENCE } from "./patience.ts";
 import { silentLogger } from "./silent-logger.ts";
 import { temporaryDir } from "./test-run.ts";
 import { TEST_AUTH_KEY } from "./test-tokens.ts";
@@ -43,14 +44,6 @@ export interface OpenTransaction {
   rollback(): Promise<void>;
 }
 
-/** What takes long on a busy machine must not look like a loss. */
-const PATIENCE = {
-  REDIS_TIMEOUT_MS: "2000",
-  REQUEST_TIMEOUT_MS: "15000",
-  DATABASE_STATEMENT_TIMEOUT_MS: "10000",
-  DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
-};
-
 const BLOCKED = `SELECT count(*)::integer AS blocked FROM pg_stat_activity
   WHERE datname = current_database() AND wait_event_type = 'Lock'`;
 
@@ -75,6 +68,7 @@ export async function startTestNodes(ownDatabase?: TestDatabase): Promise<TestNo
     // Shared, as nodes share the folder of images.
     DATA_DIR: temporaryDir("data"),
     ...PATIENCE,
+    ...IMAGE_PATIENCE,
     DRAIN_DELAY_MS: "0",
     RATE_LIMIT: "off",
   };

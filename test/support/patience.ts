@@ -1,0 +1,13 @@
+/** Settings of nodes, with which what takes long on a busy machine does not look like a loss. */
+export const PATIENCE = {
+  REDIS_TIMEOUT_MS: "2000",
+  REQUEST_TIMEOUT_MS: "15000",
+  DATABASE_STATEMENT_TIMEOUT_MS: "10000",
+  DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
+};
+
+/** The same for what is done about images. */
+export const IMAGE_PATIENCE = {
+  STORAGE_TIMEOUT_MS: "20000",
+  IMAGE_TIMEOUT_MS: "60000",
+};
