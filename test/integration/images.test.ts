@@ -20,6 +20,7 @@ import { metricsPortOf, type MetricsPort } from "../support/metrics-port.ts";
 import { as, ask, withKey } from "../support/requests.ts";
 import { storedEvents } from "../support/stored-rows.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 let nodes: TestNodes;
 let shared: SharedStorage;
@@ -32,7 +33,14 @@ beforeAll(async () => {
   await Promise.all([
     nodes.start({ SERVICES: "users", ...shared.settings }),
     nodes
-      .start({ SERVICES: "images", NODE_ID: "images", METRICS_PORT: "0", ...shared.settings })
+      .start({
+        SERVICES: "images",
+        NODE_ID: "images",
+        METRICS_PORT: "0",
+        // So that URLs of private images are hardly ever others than a moment before.
+        MEDIA_URL_TTL_SECONDS: "604800",
+        ...shared.settings,
+      })
       .then((node) => (metrics = metricsPortOf(node))),
   ]);
   ({ broker } = await nodes.start({ SERVICES: "none", NODE_ID: "caller" }));
@@ -51,6 +59,15 @@ const user = (id: string): Principal => ({ kind: "user", id, role: "user" });
 /** The hash in the URLs of an image. */
 function hashOf({ urls }: { urls: Record<string, object> }): string {
   return /[\da-f]{64}/.exec(JSON.stringify(urls))?.[0] ?? "";
+}
+
+/** Waits until the files of a deleted image are gone: the answer to the deletion waits for the disk for a second only. */
+async function untilFilesAreGone(image: { urls: Record<string, object> }): Promise<void> {
+  const isLeft = (key: string) => key.includes(hashOf(image));
+  await waitFor(async () => !(await shared.keys()).some(isLeft), { description: "its files to be gone" });
+  await waitFor(async () => (await nodes.sql("SELECT FROM images.removals")).length === 0, {
+    description: "nothing to be left to remove",
+  });
 }
 
 describe("a new image", () => {
@@ -113,6 +130,7 @@ describe("a new image", () => {
     expect(one.sha256).toBe(two.sha256);
     expect(hashOf(one)).not.toBe(hashOf(two));
     await call(broker, "images.delete", { id: one.id });
+    await untilFilesAreGone(one);
     expect(await shared.keys(mediaPrefix("public", hashOf(two)))).toHaveLength(4);
     expect(await shared.storage.head(originalKey(hashOf(two)))).toBeDefined();
   });
@@ -214,8 +232,7 @@ describe("an image", () => {
     await expect(call(broker, "images.get", { id: image.id })).rejects.toMatchObject({
       type: "IMAGE_NOT_FOUND",
     });
-    expect((await shared.keys()).filter((key) => key.includes(hashOf(image)))).toEqual([]);
-    expect(await nodes.sql("SELECT FROM images.removals")).toEqual([]);
+    await untilFilesAreGone(image);
     expect((await storedEvents(nodes, image.id)).map(({ type, data }) => [type, data.version])).toEqual([
       ["image-created_v1", 1],
       ["image-deleted_v1", 2],
