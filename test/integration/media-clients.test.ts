@@ -41,7 +41,7 @@ beforeEach(async () => {
     secret: "a secret of the test, 32 characters",
     limits: undefined,
     log: silentLogger,
-    idleMs: 500,
+    idleMs: 2000,
     render: () => Promise.reject(new Error("everything is there")),
   });
   server = createServer((request, response) => void media.answer(request as GatewayRequest, response));

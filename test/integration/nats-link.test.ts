@@ -17,10 +17,12 @@ import { waitFor } from "../support/wait-for.ts";
 /** Level of errors in the log. */
 const ERROR = 50;
 
-const REQUEST_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 8_000;
 const TIMEOUTS = { REQUEST_TIMEOUT_MS: String(REQUEST_TIMEOUT_MS), DATABASE_STATEMENT_TIMEOUT_MS: "4000" };
 /** How soon calls work again when NATS is back. */
 const RECOVERY_MS = 5_000;
+/** Of a call that looks whether calls work again: the next one is to come soon after one that got lost. */
+const PROBE = { retries: 0, timeout: 1_000 };
 
 let nodes: TestNodes;
 let caller: ServiceBroker;
@@ -90,7 +92,7 @@ describe("when NATS is back", () => {
     await waitFor(() => logged().includes("dependency lost"), { description: "the loss to be logged" });
 
     await bringBack();
-    await waitFor(() => call(caller, "users.list", {}, { retries: 0 }), {
+    await waitFor(() => call(caller, "users.list", {}, PROBE), {
       description: "calls to work again",
       timeoutMs: RECOVERY_MS,
     });
@@ -110,7 +112,7 @@ describe("when NATS is back", () => {
 
     await nodes.nats.restart();
 
-    await waitFor(() => call(caller, "users.list", {}, { retries: 0 }), {
+    await waitFor(() => call(caller, "users.list", {}, PROBE), {
       description: "calls to work again",
       timeoutMs: RECOVERY_MS,
     });
@@ -152,7 +154,7 @@ async function untilCallsWork(): Promise<void> {
   // Of each of the two nodes, as they take calls in turn.
   let answers = 0;
   const isUp = async (): Promise<boolean> => {
-    answers = (await call(caller, "users.list", {}, { retries: 0 }).then(
+    answers = (await call(caller, "users.list", {}, PROBE).then(
       () => true,
       () => false,
     ))

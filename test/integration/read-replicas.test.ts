@@ -13,8 +13,8 @@ import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
 import { startTestNodes, startUsersPair, type Settings, type TestNodes } from "../support/test-nodes.ts";
 import { waitFor } from "../support/wait-for.ts";
 
-const REQUEST_TIMEOUT_MS = 3_000;
-const STATEMENT_TIMEOUT_MS = 1_000;
+const REQUEST_TIMEOUT_MS = 6_000;
+const STATEMENT_TIMEOUT_MS = 2_000;
 /** A list that asks a frozen replica takes longer than a statement may. */
 const UNDELAYED_MS = STATEMENT_TIMEOUT_MS / 2;
 const FRESH = { meta: { $cache: false } };

@@ -3,7 +3,9 @@ import type { ServiceBroker } from "moleculer";
 
 import { REPL_COMMANDS, toReplCommand } from "../../bootstrap/repl-commands.ts";
 import { appendToLog } from "../support/event-log.ts";
+import { relayState } from "../support/outbox-rows.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
+import { waitFor } from "../support/wait-for.ts";
 
 const ID = "01890a5d-9c2e-7f41-8d3a-5b1c2d3e4f50";
 
@@ -15,6 +17,9 @@ beforeAll(async () => {
   nodes = await startTestNodes();
   await nodes.start({ SERVICES: "events,cache", NODE_ID: "events" });
   ({ broker } = await nodes.start({ SERVICES: "none", NODE_ID: "console" }));
+  await waitFor(async () => (await relayState(nodes)).leader === "events", {
+    description: "the relay to lead",
+  });
 });
 
 beforeEach(async () => {

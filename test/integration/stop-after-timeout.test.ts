@@ -34,7 +34,7 @@ afterEach(async () => {
 describe("a node that stops", () => {
   test("does not wait for calls that timed out before", async () => {
     const calls = [1, 2, 3].map(() => caller.call("work.wait", {}, { timeout: 50, retries: 0 }));
-    for (const call of calls) await expect(call).rejects.toMatchObject({ type: "REQUEST_TIMEOUT" });
+    await Promise.all(calls.map((call) => expect(call).rejects.toMatchObject({ type: "REQUEST_TIMEOUT" })));
 
     const startedAt = performance.now();
     await caller.stop();
