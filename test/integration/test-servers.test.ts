@@ -78,7 +78,7 @@ describe("a test database", () => {
     await client.connect();
     await client.query("SELECT 'left open'");
 
-    await expect(database.drop()).rejects.toThrow("SELECT 'left open'");
+    await expect(database.drop(100)).rejects.toThrow("SELECT 'left open'");
     await ended;
   });
 });

@@ -13,8 +13,12 @@ const OWNER = "rollcall";
 
 export interface TestDatabase {
   readonly url: string;
-  /** Fails when a connection is still open: what opened it was not closed. */
-  drop(): Promise<void>;
+  /**
+   * Fails when a connection is still open: what opened it was not closed.
+   *
+   * @param patienceMs how long sessions may take to end whose clients have left
+   */
+  drop(patienceMs?: number): Promise<void>;
 }
 
 /** What PostgreSQL itself makes new databases from. */
@@ -27,7 +31,8 @@ export async function createTestDatabase(template = TEMPLATE_DATABASE): Promise<
   await createDatabase(postgresAdminUrl, name, template);
   return {
     url: databaseUrl(postgresUrl, name),
-    drop: () => asAdmin(postgresAdminUrl, (client) => dropDatabase(client, name)),
+    drop: (patienceMs = 30_000) =>
+      asAdmin(postgresAdminUrl, (client) => dropDatabase(client, name, patienceMs)),
   };
 }
 
@@ -58,8 +63,8 @@ export async function asAdmin<T>(adminUrl: string, work: (client: pg.Client) => 
   }
 }
 
-async function dropDatabase(client: pg.Client, name: string): Promise<void> {
-  const leftOpen = await findLeftSessions(client, name);
+async function dropDatabase(client: pg.Client, name: string, patienceMs: number): Promise<void> {
+  const leftOpen = await findLeftSessions(client, name, patienceMs);
   await client.query(`DROP DATABASE "${name}" WITH (FORCE)`);
   if (leftOpen.length > 0) {
     throw new Error(
@@ -69,7 +74,7 @@ async function dropDatabase(client: pg.Client, name: string): Promise<void> {
 }
 
 /** A session ends a moment after its client has closed the connection. */
-async function findLeftSessions(client: pg.Client, name: string): Promise<string[]> {
+async function findLeftSessions(client: pg.Client, name: string, timeoutMs: number): Promise<string[]> {
   const find = async (): Promise<string[]> => {
     const { rows } = await client.query<{ query: string }>(
       `SELECT application_name || ': ' || query AS query FROM pg_stat_activity
@@ -79,7 +84,7 @@ async function findLeftSessions(client: pg.Client, name: string): Promise<string
     return rows.map((row) => row.query);
   };
   try {
-    await waitFor(async () => (await find()).length === 0, { description: "sessions to end" });
+    await waitFor(async () => (await find()).length === 0, { description: "sessions to end", timeoutMs });
     return [];
   } catch {
     return find();
