@@ -6,7 +6,7 @@ import { adminClient } from "../support/admin.ts";
 import { problemOf } from "../support/problems.ts";
 import { sendAndAbort, sendRaw, type RawResponse } from "../support/raw-http.ts";
 import type { RestClient } from "../support/rest-client.ts";
-import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
+import { complaintsOf, startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
 
 /*
  * What no HTTP client sends, written to the socket byte by byte: the answer is a problem document, and nothing is
@@ -43,10 +43,7 @@ beforeAll(async () => {
 
 afterEach(async () => {
   assert.equal((await client.get(USERS)).text, before);
-  assert.deepEqual(
-    node.log.filter(({ level }) => level !== "info"),
-    [],
-  );
+  assert.deepEqual(complaintsOf(node), []);
 });
 
 afterAll(async () => {

@@ -8,6 +8,7 @@ import { dirOf, testUsers } from "../support/postgres-owners.ts";
 import { processesOfRun } from "../support/processes.ts";
 import type { RestClient, UserBody } from "../support/rest-client.ts";
 import {
+  complaintsOf,
   launchRollcall,
   startRollcall,
   type Rollcall,
@@ -21,6 +22,9 @@ import { waitFor } from "../support/wait-for.ts";
  */
 
 const DEAD_LETTER_ID = "01890a5d-9c2e-7f41-8d3a-5b1c2d3e4f50";
+
+/** A machine that is busy with the start of a node may answer its first calls late. */
+const PATIENCE = { REQUEST_TIMEOUT_MS: "30000", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" };
 
 let nodes: Rollcall[] = [];
 
@@ -39,7 +43,7 @@ describe.each(testUsers)("as $name", (user) => {
     first.pressCtrlC();
 
     expect(await first.ended).toEqual({ exitCode: 0, signal: null });
-    expect(first.log.filter(({ level }) => level !== "info")).toEqual([]);
+    expect(complaintsOf(first)).toEqual([]);
     expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
 
     const second = await start(options);
@@ -58,7 +62,7 @@ test("Ctrl-C in the middle of the first start ends it with nothing left running,
   first.pressCtrlC();
 
   expect(await first.ended).toEqual({ exitCode: 0, signal: null });
-  expect(first.log.filter(({ level }) => level !== "info")).toEqual([]);
+  expect(complaintsOf(first)).toEqual([]);
   expect(first.log.at(-1)?.msg).toBe("node stopped");
   expect(processesOfRun("DATA_DIR", dataDir)).toEqual([]);
 
@@ -81,7 +85,7 @@ test("the REPL has commands for events and images", async () => {
     "images reconcile --fix",
     "q",
   ];
-  const node = launchRollcall({ args: ["--repl"], input: `${lines.join("\n")}\n` });
+  const node = launchRollcall({ env: PATIENCE, args: ["--repl"], input: `${lines.join("\n")}\n` });
   nodes.push(node);
 
   expect(await node.ended).toEqual({ exitCode: 0, signal: null });
@@ -100,7 +104,7 @@ test("the REPL has commands for events and images", async () => {
 test("the REPL calls actions, and its q stops the node in order", async () => {
   const dataDir = temporaryDir("data");
   const node = launchRollcall({
-    env: { DATA_DIR: dataDir, REQUEST_TIMEOUT_MS: "30000", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" },
+    env: { DATA_DIR: dataDir, ...PATIENCE },
     args: ["--repl"],
     input: "call users.create --email ada@example.com --firstName Ada --lastName Lovelace\nq\n",
   });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 
 import { startCluster, type Cluster } from "../support/rollcall-cluster.ts";
-import { untilServing } from "../support/event-readers.ts";
+import { endOfLog, untilServing } from "../support/event-readers.ts";
 import { RestClient } from "../support/rest-client.ts";
 import { openSse, type SseClient } from "../support/sse-client.ts";
 import { waitFor } from "../support/wait-for.ts";
@@ -13,6 +13,9 @@ let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster();
   await cluster.addEventsNode();
+  await untilServing(cluster.gateway, "/api/v1/events", { authorization: `Bearer ${cluster.token}` });
+  // What was written before, which a stream that is opened now could still see.
+  await endOfLog(cluster.client);
 });
 
 afterAll(() => cluster.stop());

@@ -24,7 +24,11 @@ beforeAll(async () => {
   sql = new pg.Client(database.url);
   await sql.connect();
   // However slow the machine is.
-  const patience = { DATABASE_ACQUIRE_TIMEOUT_MS: "20000", REQUEST_TIMEOUT_MS: "30000" };
+  const patience = {
+    DATABASE_ACQUIRE_TIMEOUT_MS: "20000",
+    DATABASE_STATEMENT_TIMEOUT_MS: "20000",
+    REQUEST_TIMEOUT_MS: "30000",
+  };
   node = await startRollcall({ env: { DATABASE_URL: database.url, ...patience } });
   client = await adminClient(node.url);
 });

@@ -91,13 +91,14 @@ test("the example without code of ours greets each new user, those too that were
   const { rowCount } = await client.query("SELECT FROM users.users");
   const before = rowCount ?? 0;
   const program = launchRollcall({ program: PLAIN_PROGRAM, env: { NATS_URL: nats.url } });
-  const greetings = (): string[] => program.output.match(/^Hello, Ada! \(event .*\)$/gm) ?? [];
+  // Each once, as an event may come again.
+  const greetings = () => new Set(program.output.match(/^Hello, Ada! \(event .*\)$/gm));
   try {
-    await waitFor(() => greetings().length >= before, { description: "a greeting for each user" });
+    await waitFor(() => greetings().size >= before, { description: "a greeting for each user" });
     await signUp();
-    await waitFor(() => greetings().length > before, { description: "another greeting" });
+    await waitFor(() => greetings().size > before, { description: "another greeting" });
   } finally {
     await program.stop();
   }
-  expect(new Set(greetings()).size).toBe(before + 1);
+  expect(greetings().size).toBe(before + 1);
 });

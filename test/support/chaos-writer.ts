@@ -44,6 +44,10 @@ export class ChaosWriter {
       SECRET: "0".repeat(32),
       DRAIN_DELAY_MS: "0",
       LOG_LEVEL: "silent",
+      // What takes long on a busy machine must not look like a failure.
+      REQUEST_TIMEOUT_MS: "15000",
+      DATABASE_STATEMENT_TIMEOUT_MS: "10000",
+      DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
     });
     const node = await startNode(config, silentLogger);
     const users = await Promise.all(

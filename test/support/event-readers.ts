@@ -21,6 +21,14 @@ export async function untilServing(
   }
 }
 
+/** The end of the log, once the events of all requests that are answered are in it. */
+export async function endOfLog(client: RestClient): Promise<number> {
+  const { id } = await client.createUser();
+  const page = await client.get(`/api/v1/events?subject=${id}&wait=30`);
+  if (page.status !== 200) throw new Error(`The log cannot be read: ${page.text}`);
+  return (page.json as { nextAfter: number }).nextAfter;
+}
+
 /** By then a reader is cut off, however little has come; twice as late after each turn in which nothing came at all. */
 const MAX_TURN_MS = 200;
 const LONGEST_TURN_MS = 5000;

@@ -20,6 +20,8 @@ export interface StepOutcome extends ReadmeStep {
 
 const ROOT = join(import.meta.dirname, "../..");
 const PROMISE = "# → ";
+/** Tells the steps in which folder their output is. */
+const OUTPUT_VARIABLE = "README_OUTPUT";
 
 /** Where documents say that a node is. */
 const ADDRESS = "http://127.0.0.1:3000";
@@ -72,7 +74,7 @@ export async function runSteps(
     // A process group of its own, to which its background jobs belong too.
     detached: true,
     stdio: "ignore",
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...env, [OUTPUT_VARIABLE]: dir },
   });
   const [exitCode] = (await once(bash, "exit")) as [number | null];
   if (bash.pid !== undefined) signalAll([-bash.pid], "SIGKILL");
@@ -84,6 +86,12 @@ export async function runSteps(
     throw new Error(`Exit code ${exitCode} of:\n${steps[failed]?.commands}\nIt printed:\n${printed[failed]}`);
   }
   return steps.map((step, index) => ({ ...step, output: printed[index] ?? "" }));
+}
+
+/** The command that waits, for a minute at most, until the steps and what they have left running have printed so many lines with a text. */
+export function untilPrinted(text: string, lines: number): string {
+  const count = `$(cat "$${OUTPUT_VARIABLE}"/*.txt | grep -c '${text}')`;
+  return `for _ in {1..600}; do [ "${count}" -ge ${lines} ] && break; sleep 0.1; done`;
 }
 
 /** The step as a reader runs it whose node is at this address, with this password of its admin. */

@@ -166,6 +166,16 @@ export function untilLogged(
   }) as Promise<LogLine>;
 }
 
+/**
+ * The lines of the log above "info", but for those that a busy machine explains: a check of a dependency that took too
+ * long, and calls that were under way when the node stopped.
+ */
+export function complaintsOf({ log }: Rollcall): LogLine[] {
+  const isOfBusyMachine = ({ dependency, msg }: LogLine): boolean =>
+    dependency !== undefined || /^Waiting for \d+ running context/.test(msg);
+  return log.filter((line) => line.level !== "info" && !isOfBusyMachine(line));
+}
+
 /** Runs a program of Rollcall to its end. */
 export async function runRollcall(options: RollcallOptions): Promise<Ended & { output: string }> {
   const node = launchRollcall(options);

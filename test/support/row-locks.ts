@@ -6,10 +6,12 @@ import { waitFor } from "./wait-for.ts";
 export interface RowLock {
   /** Waits until this many statements of others wait for a lock. */
   untilBlocked(statements: number): Promise<void>;
+  /** The sessions whose statements wait for a lock, each by its process id. */
+  blocked(): Promise<number[]>;
 }
 
-const BLOCKED = `SELECT FROM pg_stat_activity
-  WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+const BLOCKED = `SELECT pid FROM pg_stat_activity
+  WHERE datname = current_database() AND wait_event_type = 'Lock' ORDER BY pid`;
 
 /** Runs `work` while the rows of these users are locked. */
 export async function whileLocked<T>(
@@ -24,9 +26,12 @@ export async function whileLocked<T>(
   try {
     await holder.query("BEGIN");
     await holder.query("SELECT FROM users.users WHERE id = ANY($1) FOR UPDATE", [ids]);
+    const blocked = async (): Promise<number[]> =>
+      (await observer.query<{ pid: number }>(BLOCKED)).rows.map(({ pid }) => pid);
     return await work({
+      blocked,
       untilBlocked: async (statements) => {
-        await waitFor(async () => (await observer.query(BLOCKED)).rowCount === statements, {
+        await waitFor(async () => (await blocked()).length === statements, {
           description: `${statements} statements to wait for a lock`,
         });
       },
