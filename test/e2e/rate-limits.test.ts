@@ -36,12 +36,23 @@ beforeAll(async () => {
     start(),
     ...Array.from({ length: 4 }, () => start(together)),
   ]);
+  await untilAllSay("up");
 });
 
 afterAll(async () => {
   for (const client of [impatient, ...gateways]) client.close();
   await cluster.stop();
 });
+
+/** Waits until all gateways say so of Redis. */
+async function untilAllSay(status: "up" | "down"): Promise<void> {
+  const isSaidBy = async (gateway: RestClient): Promise<boolean> => {
+    const { json } = await gateway.get("/health");
+    return (json as { dependencies: { redis: { status: string } } }).dependencies.redis.status === status;
+  };
+  for (const gateway of gateways)
+    await waitFor(() => isSaidBy(gateway), { description: `Redis to be ${status}` });
+}
 
 /** Sign-ups at one gateway, at once, each of which a proxy says is from this address. */
 function signUps(gateway: RestClient, count: number, address: string): Promise<RestResponse[]> {
@@ -180,12 +191,10 @@ describe("Redis", () => {
     expect(statusesOf(await signUps(first, 110, "198.51.100.5"))).toEqual({ 201: 100, 429: 10 });
     expect(statusesOf(await signUps(second, 110, "198.51.100.5"))).toEqual({ 201: 100, 429: 10 });
 
+    // Else it could still be the Redis of before that is up.
+    await untilAllSay("down");
     await cluster.redis.restart();
-    const isUp = async (gateway: RestClient): Promise<boolean> => {
-      const { json } = await gateway.get("/health");
-      return (json as { dependencies: { redis: { status: string } } }).dependencies.redis.status === "up";
-    };
-    for (const gateway of gateways) await waitFor(() => isUp(gateway), { description: "Redis to be back" });
+    await untilAllSay("up");
     const responses = await Promise.all(gateways.map((gateway) => signUps(gateway, 50, "198.51.100.6")));
     expect(statusesOf(responses.flat())).toEqual({ 201: 100, 429: 100 });
   });
