@@ -81,6 +81,7 @@ export class DatabaseTransaction {
   #sequelize: Sequelize;
   #connection: Connection;
   #enlisted: Promise<unknown>[] = [];
+  #afterCommit: (() => void)[] = [];
   /** The statements that have not left yet. */
   #batch = new StatementBatch();
   /** The end of those that have left. */
@@ -102,15 +103,17 @@ export class DatabaseTransaction {
     const manager = managerOf(sequelize);
     const connection = await manager.getConnection({ type: "write" });
     const transaction = new DatabaseTransaction(sequelize, connection);
+    let result: T;
     try {
-      const result = await work(transaction);
+      result = await work(transaction);
       await transaction.#commit();
       manager.releaseConnection(connection);
-      return result;
     } catch (error) {
       await transaction.#rollback(manager, error as Error);
       throw error;
     }
+    for (const listener of transaction.#afterCommit) listener();
+    return result;
   }
 
   /** Runs a statement. Timestamps are ISO 8601 text in the rows. */
@@ -132,6 +135,14 @@ export class DatabaseTransaction {
     // Its error is thrown by the commit, or is less telling than the one that comes before.
     sent.catch(() => undefined);
     this.#enlisted.push(sent);
+  }
+
+  /**
+   * Calls `listener` when everything is committed, and not at all otherwise. A process that ends in between never calls
+   * it: good for what also happens without it, later.
+   */
+  afterCommit(listener: () => void): void {
+    this.#afterCommit.push(listener);
   }
 
   /** For models: `Model.update(…, { transaction: transaction.forModels })`. */

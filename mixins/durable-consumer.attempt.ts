@@ -24,10 +24,7 @@ interface AttemptsOptions {
   database: Database;
   log: Logger;
   metrics: ConsumerMetrics | undefined;
-  /** Resolves to whether the handler has recorded events. */
-  handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<boolean>;
-  /** Tells the relay of events that are committed. */
-  wakeRelay: () => void;
+  handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<void>;
 }
 
 /** Waits are spread by this part, so that what failed together does not come back together. */
@@ -68,21 +65,19 @@ export class Attempts {
 
   /** @param charged id of an event whose attempt is counted already */
   async #attempt(subject: string, through: number, charged?: string): Promise<Step> {
-    const { consumer, database, metrics, handle, wakeRelay } = this.#options;
+    const { consumer, database, metrics, handle } = this.#options;
     let event: PendingEvent | undefined;
-    let hasRecorded = false;
     try {
       const step = await database.transaction(async (transaction): Promise<Step> => {
         const found = await this.#look(transaction, subject, through);
         if ("kind" in found) return found;
         event = found;
         this.#requireAttemptsLeft(found, charged);
-        hasRecorded = await handle(toCloudEvent(found), transaction);
+        await handle(toCloudEvent(found), transaction);
         transaction.enlist(markHandled(transaction, consumer, found));
         return { kind: "handled", sequence: found.sequence };
       });
       if (step.kind === "handled") metrics?.countHandled(consumer);
-      if (hasRecorded) wakeRelay();
       return step;
     } catch (error) {
       // Without an event it was the database that failed, not the handler.

@@ -13,7 +13,7 @@ export interface Delivery<Type extends DomainEventType = DomainEventType> {
   readonly event: CloudEvent<Type>;
   /**
    * What is written through it is committed together with the note that the event is handled, or not at all. A
-   * statement that need not be waited for is enlisted.
+   * statement that need not be waited for is enlisted; what others are to be told of it waits for `afterCommit`.
    */
   readonly transaction: DatabaseTransaction;
   /**
@@ -45,19 +45,20 @@ interface Runner {
   timeoutMs: number;
   /** A transaction that sends nothing for so long is ended by the database. */
   idleTimeoutMs: number;
+  /** Tells the relay of events that are committed. */
+  wakeRelay: () => void;
 }
 
 /**
  * Runs a handler in a transaction that is open, and writes the events that it records.
  *
- * @returns whether there are any
  * @throws what the handler throws, and HANDLER_TIMEOUT
  */
 export async function runHandler(
-  { service, consumer, handler, timeoutMs, idleTimeoutMs }: Runner,
+  { service, consumer, handler, timeoutMs, idleTimeoutMs, wakeRelay }: Runner,
   event: CloudEvent,
   transaction: DatabaseTransaction,
-): Promise<boolean> {
+): Promise<void> {
   const principal: Principal = { kind: "service", name: consumer };
   const recorded: SubjectEvent[] = [];
   const delivery: Delivery = {
@@ -73,10 +74,10 @@ export async function runHandler(
   };
   const running = keepingAlive(transaction, idleTimeoutMs / 3, () => handler.call(service, delivery));
   await within(timeoutMs, running, () => expire(timeoutMs));
-  if (recorded.length === 0) return false;
+  if (recorded.length === 0) return;
   const origin = { actor: actorOf(principal), requestId: event.requestid, now: new Date() };
   transaction.enlist(appendEvents(transaction, recorded, origin));
-  return true;
+  transaction.afterCommit(wakeRelay);
 }
 
 /** Without it a handler that never ends would keep its place, and in the end those of all others. */

@@ -95,6 +95,7 @@ class DurableConsumer {
       handler,
       timeoutMs: options.timeout ?? DEFAULT_TIMEOUT_MS,
       idleTimeoutMs: config.DATABASE_STATEMENT_TIMEOUT_MS,
+      wakeRelay: relayWakeupOf(database),
     };
     this.#node = node;
     this.#options = options;
@@ -105,7 +106,6 @@ class DurableConsumer {
       database,
       log,
       handle: (event: CloudEvent, transaction: DatabaseTransaction) => runHandler(runner, event, transaction),
-      wakeRelay: relayWakeupOf(database),
     };
     const attempts = new Attempts({
       ...parts,

@@ -11,8 +11,7 @@ interface ReplayOptions {
   types: readonly string[];
   database: Database;
   log: Logger;
-  handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<boolean>;
-  wakeRelay: () => void;
+  handle: (event: CloudEvent, transaction: DatabaseTransaction) => Promise<void>;
 }
 
 /** A dead letter whose replay was asked for, and is now ours. */
@@ -102,17 +101,17 @@ export class Replays {
   }
 
   async #replay({ id, subject }: Letter): Promise<"settled" | "busy" | "away"> {
-    const { consumer, database, log, handle, wakeRelay } = this.#options;
+    const { consumer, database, log, handle } = this.#options;
     try {
-      const hasRecorded = await database.transaction(async (transaction) => {
-        if (!(await tryLock(transaction, consumer, subject))) return "busy";
+      const isOurs = await database.transaction(async (transaction) => {
+        if (!(await tryLock(transaction, consumer, subject))) return false;
         const [letter] = await transaction.query<{ event: CloudEvent }>(HOLD, [consumer, id]);
-        if (!letter) return false;
+        if (!letter) return true;
         transaction.enlist(transaction.query(REPLAYED, [consumer, id]));
-        return handle(letter.event, transaction);
+        await handle(letter.event, transaction);
+        return true;
       });
-      if (hasRecorded === "busy") return "busy";
-      if (hasRecorded) wakeRelay();
+      if (!isOurs) return "busy";
       log.info({ consumer, event: id }, "a dead letter was replayed");
       return "settled";
     } catch (error) {

@@ -136,7 +136,7 @@ async function runUnitOfWork<Result>(
   refuseWhenLate(ctx);
   const { database, idempotencyTtlHours, cachedReads, wakeRelay } = parts;
   try {
-    const { subject, result, current, isNew, hasEvents } = await database.transaction(async (transaction) => {
+    const { subject, result, current, isNew } = await database.transaction(async (transaction) => {
       const claimed = claim(transaction, request);
       transaction.enlist(claimed);
       const work = new PendingWork(transaction);
@@ -150,9 +150,9 @@ async function runUnitOfWork<Result>(
       transaction.enlist(
         write(transaction, { request, requestId, outcome, events, now, idempotencyTtlHours }),
       );
-      return { ...outcome, hasEvents: events.length > 0 };
+      if (events.length > 0) transaction.afterCommit(wakeRelay);
+      return outcome;
     });
-    if (hasEvents) wakeRelay();
     await changeCache(ctx.broker, keysOf(cachedReads(subject)), current, isNew);
     return result;
   } catch (error) {

@@ -37,9 +37,11 @@ export function ownerConsumer(
       if (type === "user-erased_v1") {
         for await (const ids of images.takeDeleted(userId, transaction)) await forget(transaction, ids);
       }
-      if (hasDeleted) remover.wake();
-      // Not waited for: the storage may be away, and what cannot be removed now is swept.
-      if (pending.length > 0) void remover.removeUploads(pending);
+      transaction.afterCommit(() => {
+        if (hasDeleted) remover.wake();
+        // Not waited for: the storage may be away, and what cannot be removed now is swept.
+        if (pending.length > 0) void remover.removeUploads(pending);
+      });
     },
   });
 }

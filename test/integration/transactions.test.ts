@@ -111,6 +111,24 @@ describe("a transaction", () => {
     expect(await sumOfAll()).toBe(0);
   });
 
+  test("says when it is committed, and nothing when it is not", async () => {
+    const seen: Promise<number>[] = [];
+    const look = (transaction: DatabaseTransaction): void =>
+      transaction.afterCommit(() => void seen.push(sumOfAll()));
+    await database.transaction(async (transaction) => {
+      look(transaction);
+      insert(transaction, 1, 2);
+      expect(await sumIn(transaction)).toBe(3);
+      expect(seen).toEqual([]);
+    });
+    const failing = database.transaction(async (transaction) => {
+      look(transaction);
+      insert(transaction, 4, 4);
+    });
+    await expect(failing).rejects.toMatchObject(UNIQUE_VIOLATION);
+    expect(await Promise.all(seen)).toEqual([3]);
+  });
+
   test("leaves its connection as it was, with what it came to prepare and what it did not", async () => {
     const backend = await backendPid();
     const late = { name: "test.late", text: "INSERT INTO numbers VALUES ($1 + 1)" };
