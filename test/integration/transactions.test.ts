@@ -112,7 +112,7 @@ describe("a transaction", () => {
   });
 
   test("says when it is committed, and nothing when it is not", async () => {
-    const seen: Promise<number>[] = [];
+    const seen: Promise<number | undefined>[] = [];
     const look = (transaction: DatabaseTransaction): void =>
       transaction.afterCommit(() => void seen.push(sumOfAll()));
     await database.transaction(async (transaction) => {
