@@ -57,7 +57,8 @@ const STAGES: readonly Stage[] = [
   },
   jestStage("unit", 8 * MINUTE_MS),
   jestStage("contract", 8 * MINUTE_MS),
-  jestStage("integration", 25 * MINUTE_MS),
+  // More than there are cores on a small machine: these wait for servers and timers most of the time.
+  jestStage("integration", 25 * MINUTE_MS, 3),
   // One file at a time: they start many processes and measure how long faults last.
   jestStage("e2e", 20 * MINUTE_MS, 1),
 ];
