@@ -100,7 +100,7 @@ test.each<S3Fault>(["half-answer", "broken-answer"])(
 test("clients that leave in the middle leave no connection to the storage behind", async () => {
   await store(HUGE_FILE, HUGE_BYTES);
   const responses = await Promise.all(
-    Array.from({ length: 4 }, async () => {
+    Array.from({ length: 10 }, async () => {
       const [response] = (await once(
         openGet(`${gateway.url}${mediaPath(HUGE_FILE)}`, { agent: false }),
         "response",
