@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 
 import { failuresOf, isUnavailable, startLoad, untilMoreRequests, type Load } from "../support/rest-load.ts";
 import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
-import { untilLogged, type LogLine } from "../support/rollcall-process.ts";
+import { untilLogged } from "../support/rollcall-process.ts";
 import { waitFor } from "../support/wait-for.ts";
 import { auditAfterResending, auditWrites, NOTHING_WRONG } from "../support/write-audit.ts";
 
@@ -107,11 +107,8 @@ describe("Redis", () => {
     else cluster.redis.freeze();
     await untilHealthSays("redis", "down");
     // Each node finds out for itself.
-    const isLost = ({ level, dependency, msg }: LogLine): boolean =>
-      level === "error" && dependency === "redis" && msg === "dependency lost";
-    await waitFor(() => cluster.users.log.slice(lines).some(isLost), {
-      description: "the loss to be logged",
-    });
+    const lost = { dependency: "redis", level: "error", msg: "dependency lost" };
+    await untilLogged(cluster.users, lost, lines);
     expect((await cluster.client.get("/health/ready")).status).toBe(200);
     await untilMoreRequests(load, STEADY_REQUESTS);
 

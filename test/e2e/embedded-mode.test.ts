@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "@jest/globals";
 
 import { adminClient } from "../support/admin.ts";
+import { PROCESS_PATIENCE } from "../support/patience.ts";
 import { dirOf, testUsers } from "../support/postgres-owners.ts";
 import { processesOfRun } from "../support/processes.ts";
 import type { RestClient, UserBody } from "../support/rest-client.ts";
@@ -22,9 +23,6 @@ import { waitFor } from "../support/wait-for.ts";
  */
 
 const DEAD_LETTER_ID = "01890a5d-9c2e-7f41-8d3a-5b1c2d3e4f50";
-
-/** A machine that is busy with the start of a node may answer its first calls late. */
-const PATIENCE = { REQUEST_TIMEOUT_MS: "30000", DATABASE_ACQUIRE_TIMEOUT_MS: "20000" };
 
 let nodes: Rollcall[] = [];
 
@@ -85,7 +83,7 @@ test("the REPL has commands for events and images", async () => {
     "images reconcile --fix",
     "q",
   ];
-  const node = launchRollcall({ env: PATIENCE, args: ["--repl"], input: `${lines.join("\n")}\n` });
+  const node = launchRollcall({ env: PROCESS_PATIENCE, args: ["--repl"], input: `${lines.join("\n")}\n` });
   nodes.push(node);
 
   expect(await node.ended).toEqual({ exitCode: 0, signal: null });
@@ -104,7 +102,7 @@ test("the REPL has commands for events and images", async () => {
 test("the REPL calls actions, and its q stops the node in order", async () => {
   const dataDir = temporaryDir("data");
   const node = launchRollcall({
-    env: { DATA_DIR: dataDir, ...PATIENCE },
+    env: { DATA_DIR: dataDir, ...PROCESS_PATIENCE },
     args: ["--repl"],
     input: "call users.create --email ada@example.com --firstName Ada --lastName Lovelace\nq\n",
   });

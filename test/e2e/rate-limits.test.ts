@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 
+import { PROCESS_PATIENCE } from "../support/patience.ts";
 import { problemOf } from "../support/problems.ts";
 import { newUser, RestClient, type RestResponse } from "../support/rest-client.ts";
 import { startCluster, untilReady, type Cluster } from "../support/rollcall-cluster.ts";
@@ -23,9 +24,7 @@ let gateways: RestClient[];
 let impatient: RestClient;
 
 beforeAll(async () => {
-  // However long so many requests at once take.
-  const patience = { REQUEST_TIMEOUT_MS: "15000", DATABASE_ACQUIRE_TIMEOUT_MS: "10000" };
-  cluster = await startCluster({ SIGNUP: "open", ...patience });
+  cluster = await startCluster({ SIGNUP: "open", ...PROCESS_PATIENCE });
   const start = async (env: Record<string, string> = {}): Promise<RestClient> => {
     const { url } = await cluster.addGateway({ ...SETTINGS, ...env });
     await untilReady(url);

@@ -5,6 +5,7 @@ import pg from "pg";
 
 import { adminClient } from "../support/admin.ts";
 import { createTestDatabase, type TestDatabase } from "../support/databases.ts";
+import { PROCESS_PATIENCE } from "../support/patience.ts";
 import { problemOf } from "../support/problems.ts";
 import { newUser, RestClient, type RestResponse, type UserBody } from "../support/rest-client.ts";
 import { startRollcall, untilLogged, type Rollcall } from "../support/rollcall-process.ts";
@@ -23,13 +24,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
   sql = new pg.Client(database.url);
   await sql.connect();
-  // However slow the machine is.
-  const patience = {
-    DATABASE_ACQUIRE_TIMEOUT_MS: "20000",
-    DATABASE_STATEMENT_TIMEOUT_MS: "20000",
-    REQUEST_TIMEOUT_MS: "30000",
-  };
-  node = await startRollcall({ env: { DATABASE_URL: database.url, ...patience } });
+  node = await startRollcall({ env: { DATABASE_URL: database.url, ...PROCESS_PATIENCE } });
   client = await adminClient(node.url);
 });
 

@@ -14,6 +14,7 @@ import {
   openSharedStorage,
   pngBytes,
   putUpload,
+  untilNoFiles,
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
@@ -60,15 +61,6 @@ function untilShown(id: string, images: readonly Image[], avatar: Image | null =
     },
     { description: "the user to show its images" },
   );
-}
-
-function untilNoFiles(images: readonly Image[]): Promise<boolean> {
-  const hashes = images.map((image) => /[\da-f]{64}/.exec(shownUrl(image))?.[0] ?? "?");
-  const isGone = async (): Promise<boolean> => {
-    const keys = await shared.keys();
-    return !keys.some((key) => hashes.some((hash) => key.includes(hash)));
-  };
-  return waitFor(isGone, { description: "the files to be gone" });
 }
 
 const looks = new Slots(1);
@@ -180,7 +172,7 @@ describe("the images of a user", () => {
     const images = [await upload(id), await upload(id, { visibility: "private" })];
     await untilShown(id, images.slice(0, 1));
     await call(broker, "users.delete", { id });
-    await untilNoFiles(images);
+    await untilNoFiles(shared, images);
     await expect(listed(id)).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
     await expect(upload(id)).rejects.toMatchObject({ type: "USER_NOT_FOUND" });
     expect(await call(broker, "users.export", { id })).toMatchObject({
@@ -205,7 +197,7 @@ describe("the images of a user", () => {
     await nodes.untilBlocked(1);
     await lock.rollback();
     const after = await upload(id);
-    await untilNoFiles([before]);
+    await untilNoFiles(shared, [before]);
     expect(await listed(id)).toEqual([after.id]);
   });
 
@@ -236,7 +228,7 @@ describe("the images of a user", () => {
       },
       { description: "all images to be gone" },
     );
-    await untilNoFiles(made);
+    await untilNoFiles(shared, made);
     // Some were quicker than the deletion and some were not, or this would not be the race.
     expect(made.length).toBeGreaterThan(0);
     expect(made.length).toBeLessThan(2 * ids.length);
@@ -287,7 +279,7 @@ test("of an erased user nothing is kept of its images, deleted ones among them",
   expect((await messagesWith(nodes, kept.sha256)).length).toBeGreaterThan(0);
 
   await call(broker, "users.erase", { id });
-  await untilNoFiles([kept, deleted]);
+  await untilNoFiles(shared, [kept, deleted]);
   await waitFor(async () => (await tablesWith(nodes, kept.sha256)).length === 0, {
     description: "the events to be emptied",
   });

@@ -18,10 +18,12 @@ import { ageObjects } from "../support/aged-objects.ts";
 import { createTestDatabase } from "../support/databases.ts";
 import {
   addUser,
+  hashOf,
   openSharedStorage,
   pngBytes,
   putBytes,
   putUpload,
+  untilNoFiles,
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
@@ -31,7 +33,6 @@ import { silentLogger } from "../support/silent-logger.ts";
 import { storedEvents } from "../support/stored-rows.ts";
 import { startTestNodes, type Settings, type TestNodes } from "../support/test-nodes.ts";
 import { temporaryDir } from "../support/test-run.ts";
-import { waitFor } from "../support/wait-for.ts";
 
 const SECRET = "the same on all nodes, as they read each other's cursors";
 
@@ -60,7 +61,6 @@ afterAll(async () => {
 
 const upload = (options: Parameters<typeof uploadImage>[2] = {}, id = userId) =>
   uploadImage({ broker, storage: shared.storage }, id, options);
-const hashOf = ({ urls }: Image): string => /[\da-f]{64}/.exec(JSON.stringify(urls))?.[0] ?? "";
 const ageAll = () => ageObjects(shared.settings["DATA_DIR"] ?? "");
 const sweep = () =>
   sweepImages({
@@ -275,13 +275,8 @@ describe("a file that is missing", () => {
       call(broker, "images.delete", { id: image.id }),
     ]);
     // They are removed by whichever node comes to it first.
-    await waitFor(
-      async () => {
-        expect(await shared.keys(mediaPrefix("public", hashOf(image)))).toEqual([]);
-        return true;
-      },
-      { description: "its files to be gone" },
-    );
+    await untilNoFiles(shared, [image]);
+    expect(await shared.keys(mediaPrefix("public", hashOf(image)))).toEqual([]);
   });
 });
 

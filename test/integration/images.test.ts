@@ -7,12 +7,15 @@ import { call } from "../../lib/contracts.ts";
 import { newId } from "../../lib/ids.ts";
 import { mediaPrefix, originalKey, uploadKey } from "../../lib/media-path.ts";
 import type { Principal } from "../../lib/principal.ts";
+import type { Image } from "../../services/images/images.contract.ts";
 import {
   addUser,
+  hashOf,
   openSharedStorage,
   pngBytes,
   putUpload,
   QUICK_FILES,
+  untilNoFiles,
   uploadImage,
   type SharedStorage,
 } from "../support/image-uploads.ts";
@@ -56,15 +59,9 @@ const upload = (options: Parameters<typeof uploadImage>[2] = {}, id = userId) =>
   uploadImage({ broker, storage: shared.storage }, id, options);
 const user = (id: string): Principal => ({ kind: "user", id, role: "user" });
 
-/** The hash in the URLs of an image. */
-function hashOf({ urls }: { urls: Record<string, object> }): string {
-  return /[\da-f]{64}/.exec(JSON.stringify(urls))?.[0] ?? "";
-}
-
 /** Waits until the files of a deleted image are gone: the answer to the deletion waits for the disk for a second only. */
-async function untilFilesAreGone(image: { urls: Record<string, object> }): Promise<void> {
-  const isLeft = (key: string) => key.includes(hashOf(image));
-  await waitFor(async () => !(await shared.keys()).some(isLeft), { description: "its files to be gone" });
+async function untilFilesAreGone(image: Image): Promise<void> {
+  await untilNoFiles(shared, [image]);
   await waitFor(async () => (await nodes.sql("SELECT FROM images.removals")).length === 0, {
     description: "nothing to be left to remove",
   });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { startNode, type RunningNode } from "../../bootstrap/running-node.ts";
 import { loadConfig } from "../../lib/config.ts";
 import { call } from "../../lib/contracts.ts";
+import { PATIENCE } from "./patience.ts";
 import { newUser } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
 
@@ -44,10 +45,7 @@ export class ChaosWriter {
       SECRET: "0".repeat(32),
       DRAIN_DELAY_MS: "0",
       LOG_LEVEL: "silent",
-      // What takes long on a busy machine must not look like a failure.
-      REQUEST_TIMEOUT_MS: "15000",
-      DATABASE_STATEMENT_TIMEOUT_MS: "10000",
-      DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
+      ...PATIENCE,
     });
     const node = await startNode(config, silentLogger);
     const users = await Promise.all(

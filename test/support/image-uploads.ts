@@ -16,6 +16,7 @@ import { newUser } from "./rest-client.ts";
 import { silentLogger } from "./silent-logger.ts";
 import type { Settings } from "./test-nodes.ts";
 import { temporaryDir } from "./test-run.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** Two small presets in two formats that are quickly made. */
 export const QUICK_IMAGES = {
@@ -49,6 +50,21 @@ export async function openSharedStorage(own: Settings = {}): Promise<SharedStora
       return (await Promise.all(lists)).flat();
     },
   };
+}
+
+/** What the URLs of an image, and the keys of its files, have in common. */
+export function hashOf({ urls }: Pick<Image, "urls">): string {
+  return /[\da-f]{64}/.exec(JSON.stringify(urls))?.[0] ?? "?";
+}
+
+/** Waits until a storage has no file of these images. */
+export async function untilNoFiles(storage: SharedStorage, images: readonly Image[]): Promise<void> {
+  const hashes = images.map(hashOf);
+  const areGone = async (): Promise<boolean> => {
+    const keys = await storage.keys();
+    return !keys.some((key) => hashes.some((hash) => key.includes(hash)));
+  };
+  await waitFor(areGone, { description: "the files to be gone" });
 }
 
 /** A PNG of a colour: of few bytes, and other ones for another colour. */

@@ -6,6 +6,13 @@ export const PATIENCE = {
   DATABASE_ACQUIRE_TIMEOUT_MS: "10000",
 };
 
+/** The same for a node that is a process of its own, whose first calls come while the machine is busy with its start. */
+export const PROCESS_PATIENCE = {
+  REQUEST_TIMEOUT_MS: "30000",
+  DATABASE_STATEMENT_TIMEOUT_MS: "20000",
+  DATABASE_ACQUIRE_TIMEOUT_MS: "20000",
+};
+
 /** The same for what is done about images. */
 export const IMAGE_PATIENCE = {
   STORAGE_TIMEOUT_MS: "20000",

@@ -152,17 +152,20 @@ export async function startRollcall(options: RollcallOptions = {}): Promise<Roll
   return node;
 }
 
-/** Waits until a node has logged a line with these members, and returns it: lines arrive a moment after answers. */
+/**
+ * Waits until a node has logged a line with these members, and returns it: lines arrive a moment after answers.
+ *
+ * @param from how many of its first lines are not looked at
+ */
 export function untilLogged(
   node: Rollcall,
   members: Readonly<Record<string, unknown>>,
-  timeoutMs?: number,
+  from = 0,
 ): Promise<LogLine> {
   const expected = Object.entries(members);
   const matches = (line: LogLine): boolean => expected.every(([name, value]) => line[name] === value);
-  return waitFor(() => node.log.find(matches), {
+  return waitFor(() => node.log.slice(from).find(matches), {
     description: `the node to log ${JSON.stringify(members)}`,
-    ...(timeoutMs !== undefined && { timeoutMs }),
   }) as Promise<LogLine>;
 }
 
