@@ -1,5 +1,5 @@
 #!/bin/sh
-# Applies k8s/ to the cluster of kubectl's current context: first the servers, then the migrations, then the nodes, so
+# Applies k8s/, or k8s-kind/, to the cluster of kubectl's current context: first the servers, then the migrations, then the nodes, so
 # that none starts before what it needs. Can be run again at any time; it waits until everything is ready.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ in_namespace() {
   kubectl --namespace rollcall "$@"
 }
 apply() {
-  kubectl apply --kustomize k8s --selector "$1"
+  kubectl apply --kustomize "$kustomization" --selector "$1"
 }
 
 kubectl version >/dev/null 2>&1 ||
@@ -23,9 +23,14 @@ kubectl version >/dev/null 2>&1 ||
   fail "The cluster was set up with other secrets: bring back its folder k8s/secrets, or run 'make delete-all' to lose its data."
 scripts/make-secrets.sh k8s/secrets
 
-# A cluster of kind has no registry to get the image from.
-case $(kubectl config current-context) in
-  kind-*) kind load docker-image "${1:?usage: deploy.sh IMAGE}" --name "$(kubectl config current-context | cut -d- -f2-)" ;;
+kustomization=k8s
+context=$(kubectl config current-context)
+case $context in
+  kind-*)
+    kustomization=k8s-kind
+    # It has no registry to get the image from.
+    kind load docker-image "${1:?usage: deploy.sh IMAGE}" --name "${context#kind-}"
+    ;;
 esac
 
 apply 'tier notin (migration, node)'

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { describe, expect, test } from "@jest/globals";
+import { parse } from "yaml";
 
 import { loadConfig } from "../../../lib/config.ts";
 import { healthHandlers } from "../../../services/api/health-handlers.ts";
@@ -287,6 +288,26 @@ test("what the deployment applies last are the nodes, after the migration", () =
     ["Job", "migration"],
   ]);
 });
+
+test("a cluster of kind gets the same, with volumes for one machine only", async () => {
+  const overlay = parse(await readFile(join(ROOT, "k8s-kind/kustomization.yaml"), "utf8")) as Overlay;
+  expect(overlay).toEqual({
+    apiVersion: kustomization.apiVersion,
+    kind: kustomization.kind,
+    resources: ["../k8s"],
+    patches: [{ target: { kind: "PersistentVolumeClaim" }, patch: expect.any(String) }],
+  });
+  expect(overlay.patches.map(({ patch }) => parse(patch) as unknown)).toEqual([
+    [{ op: "replace", path: "/spec/accessModes", value: ["ReadWriteOnce"] }],
+  ]);
+  // A patch does not reach those that are within other objects.
+  const templates = ofKind("StatefulSet").flatMap(({ spec }) => spec?.volumeClaimTemplates ?? []);
+  expect(templates.map(({ spec }) => spec?.accessModes)).toEqual(templates.map(() => ["ReadWriteOnce"]));
+});
+
+interface Overlay {
+  readonly patches: readonly { readonly patch: string }[];
+}
 
 function neverCalled(): never {
   throw new Error("not called");
