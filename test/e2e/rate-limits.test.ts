@@ -159,6 +159,14 @@ describe("guessing", () => {
     expect(statusesOf(responses)).toEqual({ 401: 5, 429: 2 });
   });
 
+  test("with what would take minutes to bring into the form of an address is refused at once", async () => {
+    // Each mark has to find its place among those before it (Unicode, canonical ordering).
+    const email = `a${"\u0301".repeat(200_000)}${"\u0316".repeat(200_000)}`;
+    const from = { "x-forwarded-for": "198.51.100.13" };
+    const refusal = problemOf(await gatewayFor(0).post(LOGIN, { email, password }, from));
+    expect(refusal).toMatchObject({ status: 400, code: "VALIDATION_FAILED" });
+  });
+
   test("tokens and API keys is stopped by address, which shuts out no one whose token is good", async () => {
     const from = { "x-forwarded-for": "198.51.100.12" };
     const guess = (index: number): Promise<RestResponse> => {

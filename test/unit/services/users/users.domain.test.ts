@@ -65,6 +65,12 @@ describe("an email address", () => {
   test("is the same when a capital with a mark has no composed form", () => {
     expect(normaliseEmail("J\u030c@example.com")).toBe(normaliseEmail("\u01f0@example.com"));
   });
+
+  test("is composed only while it has no more characters than an address may have", () => {
+    const [longest, tooLong] = [254, 255].map((length) => "e\u0301".padEnd(length, "x")) as [string, string];
+    expect(normaliseEmail(` ${longest} `)).toBe(longest.normalize("NFC"));
+    expect(normaliseEmail(tooLong)).toBe(tooLong);
+  });
 });
 
 describe("a new user", () => {
