@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { contradictionsIn, type ConfigProblem } from "./config-contradictions.ts";
-import { EMAIL_ADDRESS } from "./email-address.ts";
+import { EMAIL_ADDRESS, EMAIL_ADDRESS_MAX_LENGTH } from "./email-address.ts";
 import { IMAGE_SETTINGS } from "./image-settings.ts";
 import { quota, trustedProxies } from "./rate-limit-settings.ts";
 import { listOf, milliseconds, originOf, SECRET_ADVICE, urlOf, wholeNumber } from "./setting-types.ts";
@@ -79,7 +79,7 @@ const schema = z.object({
   AUTH_AUDIENCE: z.string().optional().describe("Audience (`aud`) that tokens of AUTH_ISSUER must be for."),
   ADMIN_EMAIL: z
     .string()
-    .max(254)
+    .max(EMAIL_ADDRESS_MAX_LENGTH)
     .regex(EMAIL_ADDRESS, "must be an email address")
     .optional()
     .describe(
@@ -182,7 +182,7 @@ const schema = z.object({
   RATE_LIMIT_SIGN_UP: quota
     .prefault("20/1h")
     .describe("Users that an address may create, unless an admin or an API key does."),
-  RATE_LIMIT_LOGIN: quota.prefault("60/1m").describe("Logins from an address."),
+  RATE_LIMIT_LOGIN: quota.prefault("60/1m").describe("Logins and changes of passwords from an address."),
   RATE_LIMIT_WRONG_PASSWORDS: quota
     .prefault("10/15m")
     .describe("Wrong passwords for an account, from wherever they come."),

@@ -113,7 +113,8 @@ export class RateLimits {
   }
 
   #policyFor({ action, isRead, principal }: Intent): Policy {
-    if (action === "auth.login") return this.#policies.login;
+    // Both are hashed on the one thread of a node, which those who log in wait for.
+    if (action === "auth.login" || action === "auth.changePassword") return this.#policies.login;
     if (action === "users.create" && !isTrustedWithUsers(principal)) return this.#policies.signUp;
     if (action === "images.create" || action === "images.startUpload") return this.#policies.uploads;
     return isRead ? this.#policies.reads : this.#policies.writes;

@@ -131,11 +131,13 @@ describe("requests are counted", () => {
     ]);
   });
 
-  test("for the address when somebody logs in, whatever token comes along", async () => {
+  test("for the address when somebody logs in, whatever token comes along, or changes a password", async () => {
     const login = { action: "auth.login", isRead: false } as const;
     await send(login);
     const { headers } = await send({ ...login, principal: ADA });
     expect(headers["ratelimit"]).toBe('"login";r=2;t=3600');
+    const change = await send({ action: "auth.changePassword", isRead: false, principal: ADA });
+    expect(change.headers["ratelimit"]).toBe('"login";r=1;t=3600');
   });
 
   test("for the address that a trusted proxy has seen, not those that the client claims", async () => {
@@ -226,7 +228,10 @@ describe("a password", () => {
 
   test("is counted for the account however its name is written", async () => {
     await codesOf(3, () => attempt(WRONG));
-    expect((await attempt({ ...WRONG, email: " ADA@Example.com " })).code).toBe("RATE_LIMITED");
+    const spaces = " ".repeat(1000);
+    for (const email of [" ADA@Example.com ", `${spaces}ada@example.com${spaces}`]) {
+      expect((await attempt({ ...WRONG, email })).code).toBe("RATE_LIMITED");
+    }
 
     await codesOf(3, () => attempt({ ...WRONG, email: "zo\u00eb@example.com" }));
     expect((await attempt({ ...WRONG, email: "ZOE\u0308@example.com" })).code).toBe("RATE_LIMITED");
