@@ -27,8 +27,8 @@ export interface PublishState {
   replays: number;
 }
 
-// Numbered in the order of writing, which for one subject is the order of commits. A row that was committed late, with a
-// lower position than others before it, gets the next number like any other.
+// Numbered in the order of writing, which for what one service writes about a subject is the order of commits. A row that
+// was committed late, with a lower position than others before it, gets the next number like any other.
 const MOVE = {
   name: "events.move",
   text: `

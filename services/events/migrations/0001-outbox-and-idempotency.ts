@@ -6,7 +6,8 @@ export const sql = `
   CREATE SCHEMA events;
 
   CREATE TABLE events.outbox (
-    -- Order of writing. Rows of one subject are written under its row lock, so for one subject it is also commit order.
+    -- Order of writing. What one service writes about a subject is written under a lock of the subject, so among those
+    -- rows it is also commit order.
     position       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id             uuid NOT NULL UNIQUE,
     type           text NOT NULL,
