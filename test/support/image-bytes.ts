@@ -122,9 +122,14 @@ export function box(type: string, ...content: Buffer[]): Buffer {
 
 /** An AVIF without pixels. @param bits third byte of av1C: 0x0c is 8 bits and half the colours, 0x40 more bits */
 export function avifHeader(width: number, height: number, bits = 0x0c): Buffer {
-  const properties = [sizeProperty(width, height), box("av1C", Buffer.from([0x81, 0, bits, 0]))];
+  const properties = propertiesOf(width, height, bits);
   return Buffer.concat([fileType("avif", "mif1"), imageList({ properties, items: [] })]);
 }
+
+const propertiesOf = (width: number, height: number, bits = 0x0c): Buffer[] => [
+  sizeProperty(width, height),
+  box("av1C", Buffer.from([0x81, 0, bits, 0])),
+];
 
 const sizeProperty = (width: number, height: number): Buffer => box("ispe", uints(4, 0, width, height));
 
@@ -138,22 +143,37 @@ interface AvifItem {
   properties: number[];
 }
 
-/** The box that tells of the images in an AVIF; the first is shown. */
+/**
+ * An AVIF that says, of as many images as there is room for in a list of 64 KiB, that the data of each is in 65,535 places
+ * and of no bytes. None of them is the one that is shown.
+ */
+export function avifOfManyPlaces(): Buffer {
+  const place = uints(2, 2, 0, 0xffff);
+  const images = Math.floor((65_536 - 8) / place.length);
+  const places = Buffer.concat([
+    uints(1, 0, 0),
+    uints(2, images),
+    Buffer.alloc(images * place.length, place),
+  ]);
+  const list = imageList({ properties: propertiesOf(9, 9), items: [], places });
+  return Buffer.concat([fileType("avif", "mif1"), list]);
+}
+
+/** The box that tells of the images in an AVIF; the first is shown. @param places where their data is: the content of `iloc` */
 function imageList({
   properties,
   items,
   tiles = [],
+  places = placesOf(items),
 }: {
   properties: Buffer[];
   items: AvifItem[];
   tiles?: number[];
+  places?: Buffer;
 }): Buffer {
   const ids = items.map((item, index) => ({ ...item, id: index + 1 }));
   const info = ids.map(({ id, type }) =>
     box("infe", uints(4, 0x02000000), uints(2, id, 0), Buffer.from(`${type}\0`)),
-  );
-  const places = ids.map(({ id, offset, bytes: length }) =>
-    Buffer.concat([uints(2, id, 0, 1), uints(4, offset, length)]),
   );
   const uses = ids.map(({ id, properties: own }) =>
     Buffer.concat([uints(2, id), uints(1, own.length, ...own)]),
@@ -165,11 +185,18 @@ function imageList({
     uints(4, 0),
     box("hdlr", uints(4, 0, 0), Buffer.from("pict"), Buffer.alloc(13)),
     box("pitm", uints(4, 0), uints(2, 1)),
-    box("iloc", uints(4, 0), uints(1, 0x44, 0), uints(2, items.length), ...places),
+    box("iloc", uints(4, 0), places),
     box("iinf", uints(4, 0), uints(2, items.length), ...info),
     ...references,
     box("iprp", box("ipco", ...properties), box("ipma", uints(4, 0, items.length), ...uses)),
   );
+}
+
+function placesOf(items: readonly AvifItem[]): Buffer {
+  const places = items.map(({ offset, bytes }, index) =>
+    Buffer.concat([uints(2, index + 1, 0, 1), uints(4, offset, bytes)]),
+  );
+  return Buffer.concat([uints(1, 0x44, 0), uints(2, items.length), ...places]);
 }
 
 /** An AVIF that shows a tile so many times beside itself. @param avif of libheif; its image is the tile */

@@ -4,7 +4,16 @@ import { deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 
 import type { SourceFormat } from "../../services/images/image-processor.ts";
-import { compressedZeros, gifHeader, jpegSegment, png, pngChunk, webp, webpExtended } from "./image-bytes.ts";
+import {
+  avifOfManyPlaces,
+  compressedZeros,
+  gifHeader,
+  jpegSegment,
+  png,
+  pngChunk,
+  webp,
+  webpExtended,
+} from "./image-bytes.ts";
 import { photo, quarters } from "./images.ts";
 
 /** A file that means harm, or looks like it. */
@@ -105,6 +114,7 @@ async function bombs(): Promise<Attack[]> {
       bytes: webp("VP8L", Buffer.from([0x2f, 0x57, 0xdb, 0xd5, 0x06])),
       becomes: "refusal",
     },
+    { name: "AVIF of 700 million places of data", bytes: avifOfManyPlaces(), becomes: "refusal" },
   ];
 }
 

@@ -79,5 +79,9 @@ async function hasAllPixels(
 
 /** The size that is said of an image with properties at these places in the list of all. */
 function sizeAmong(places: readonly number[], all: readonly Property[]) {
-  return places.map((place) => all[place - 1]).find((property) => property?.type === "ispe");
+  for (const place of places) {
+    const property = all[place - 1];
+    if (property?.type === "ispe") return property;
+  }
+  return undefined;
 }

@@ -63,13 +63,13 @@ function offsetOf(id: number, iloc: BoxFields): number | undefined {
     const otherFile = iloc.take(2);
     const base = iloc.take(baseBytes);
     const extents = iloc.take(2);
-    const offsets: number[] = [];
-    for (let extent = 0; extent < extents; extent += 1) {
-      iloc.take(indexBytes);
-      offsets.push(base + iloc.take(offsetBytes));
-      iloc.take(lengthBytes);
+    if (itemId === id) {
+      if (method !== 0 || otherFile !== 0 || extents === 0) return undefined;
+      iloc.skip(indexBytes);
+      return base + iloc.take(offsetBytes);
     }
-    if (itemId === id) return method === 0 && otherFile === 0 ? offsets[0] : undefined;
+    // Not one after another: when each takes no bytes, the end of the box is no end to them.
+    iloc.skip(extents * (indexBytes + offsetBytes + lengthBytes));
   }
   return undefined;
 }
@@ -82,9 +82,10 @@ export async function readProperties(file: FileBytes, iprp: Box): Promise<Map<nu
   for (let entries = ipma.take(4); entries > 0; entries -= 1) {
     const id = ipma.take(ipma.version === 0 ? 2 : 4);
     // Without the bit that says whether a reader must know the property.
-    const properties = Array.from({ length: ipma.take(1) }, () =>
-      isLong ? ipma.take(2) & 0x7fff : ipma.take(1) & 0x7f,
-    );
+    const properties: number[] = [];
+    for (let count = ipma.take(1); count > 0; count -= 1) {
+      properties.push(isLong ? ipma.take(2) & 0x7fff : ipma.take(1) & 0x7f);
+    }
     byId.set(id, properties);
   }
   return byId;

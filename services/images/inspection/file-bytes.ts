@@ -1,16 +1,26 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { damaged } from "./image-refusals.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { damaged, tooMuchWork } from "./image-refusals.ts";
 
 /** The most that can be read at a time, and what is kept in memory of a file. */
 export const WINDOW_BYTES = 65_536;
 
-/** A file that is looked at here and there, through a window of bounded size. */
+/** Images take a hundred, and the largest PNG thirty thousand when each of its chunks has but a kilobyte. */
+const MAX_LOOKS = 50_000;
+/** For less than a millisecond. Most looks find what they want in memory, which gives nobody else a turn. */
+const LOOKS_IN_A_TURN = 500;
+
+/**
+ * A file that is looked at here and there, through a window of bounded size. Whatever a file says of the number of its
+ * parts, it is looked at so often at most, and never for long without a break.
+ */
 export class FileBytes {
   readonly size: number;
   readonly #file: FileHandle;
   readonly #window = Buffer.alloc(WINDOW_BYTES);
   #start = 0;
   #length = 0;
+  #looks = 0;
 
   private constructor(file: FileHandle, size: number) {
     this.#file = file;
@@ -26,7 +36,7 @@ export class FileBytes {
   /**
    * `length` bytes, at most a window, from an offset on. They are valid until the next call.
    *
-   * @throws IMAGE_UNREADABLE when the file ends before
+   * @throws IMAGE_UNREADABLE when the file ends before, or was looked at very often
    */
   async at(offset: number, length: number): Promise<Buffer> {
     const bytes = await this.upTo(offset, length);
@@ -34,15 +44,19 @@ export class FileBytes {
     return bytes;
   }
 
-  /** The same, but fewer bytes where the file ends. */
+  /** The same, but fewer bytes where the file ends. @throws IMAGE_UNREADABLE when it was looked at very often */
   async upTo(offset: number, length: number): Promise<Buffer> {
+    this.#looks += 1;
+    if (this.#looks > MAX_LOOKS) throw tooMuchWork();
+    if (this.#looks % LOOKS_IN_A_TURN === 0) await nextTurn();
     // The system knows no offset from 2^53 on.
     if (offset >= this.size) return this.#window.subarray(0, 0);
-    if (offset < this.#start || offset + length > this.#start + this.#length) {
+    const end = Math.min(offset + length, this.size);
+    if (offset < this.#start || end > this.#start + this.#length) {
       this.#start = offset;
       this.#length = 0;
       // A read may give less than there is.
-      while (this.#length < length) {
+      while (offset + this.#length < end) {
         const { bytesRead } = await this.#file.read(
           this.#window,
           this.#length,

@@ -3,8 +3,6 @@ import { damaged } from "./image-refusals.ts";
 
 /* ISO/IEC 14496-12: a file is a list of boxes, each with its size and type, which may hold boxes themselves. */
 
-const MAX_BOXES = 2000;
-
 /** Size and type. */
 const HEAD_BYTES = 8;
 
@@ -22,7 +20,7 @@ export interface Box {
  */
 export async function* boxes(file: FileBytes, start: number, end: number): AsyncGenerator<Box> {
   let offset = start;
-  for (let count = 0; end - offset >= HEAD_BYTES; count += 1) {
+  while (end - offset >= HEAD_BYTES) {
     const head = await file.at(offset, HEAD_BYTES);
     const type = head.toString("latin1", 4, 8);
     const size = head.readUInt32BE(0);
@@ -32,7 +30,7 @@ export async function* boxes(file: FileBytes, start: number, end: number): Async
       ? Number((await file.at(offset + HEAD_BYTES, 8)).readBigUInt64BE())
       : size || end - offset;
     const headBytes = hasLongSize ? HEAD_BYTES + 8 : HEAD_BYTES;
-    if (length < headBytes || offset + length > end || count === MAX_BOXES) throw damaged();
+    if (length < headBytes || offset + length > end) throw damaged();
     yield { type, start: offset + headBytes, end: offset + length };
     offset += length;
   }
@@ -65,9 +63,16 @@ export class BoxFields {
 
   /** An unsigned number of so many bytes, any number of them. @throws IMAGE_UNREADABLE behind the end of the box */
   take(bytes: number): number {
-    const at = this.#at;
+    let at = this.#at;
+    this.skip(bytes);
+    let value = 0;
+    for (; at < this.#at; at += 1) value = value * 256 + (this.#bytes[at] ?? 0);
+    return value;
+  }
+
+  /** Leaves out so many bytes. @throws IMAGE_UNREADABLE behind the end of the box */
+  skip(bytes: number): void {
     this.#at += bytes;
     if (this.#at > this.#bytes.length) throw damaged();
-    return this.#bytes.subarray(at, this.#at).reduce((value, byte) => value * 256 + byte, 0);
   }
 }

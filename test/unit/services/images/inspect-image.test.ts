@@ -10,6 +10,7 @@ import { inspectImage, type InspectedImage } from "../../../../services/images/i
 import {
   avifGrid,
   avifHeader,
+  avifOfManyPlaces,
   box,
   fileType,
   gifHeader,
@@ -35,6 +36,17 @@ const SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
 
 const SCAN_OF_OTHERS = jpegSegment(0xda, Buffer.alloc(6));
+
+/** An AVIF without pixels, and with lists of references that are made of these boxes, a thousand to a list. */
+function withReferences(references: Buffer): Buffer {
+  const lists = Array.from({ length: references.length / 8000 }, (_, index) =>
+    box("iref", Buffer.alloc(4), references.subarray(index * 8000, (index + 1) * 8000)),
+  );
+  const bytes = Buffer.concat([avifHeader(9, 9), ...lists]);
+  const meta = bytes.indexOf("meta") - 4;
+  bytes.writeUInt32BE(bytes.length - meta, meta);
+  return bytes;
+}
 
 /** One of each format, as an encoder makes it. */
 const ENCODED: Readonly<Record<SourceFormat, (image: Sharp) => Sharp>> = {
@@ -277,6 +289,10 @@ describe("the inspection of an image", () => {
     expect(await inspect(withFilm)).toMatchObject({ format: "jpeg" });
   });
 
+  it("takes no longer for an AVIF whose data is in many places, each of no bytes", async () => {
+    expect(await inspect(avifOfManyPlaces())).toMatchObject({ format: "avif" });
+  });
+
   it("reads past what is long, and not past what is endless", async () => {
     const comment = jpegSegment(0xfe, Buffer.alloc(65_533));
     const withComments = [
@@ -295,6 +311,7 @@ describe("the inspection of an image", () => {
       fill: Buffer.concat([files.jpeg.subarray(0, 2), Buffer.alloc(10_000_000, 0xff)]),
       chunks: png({ width: 9, height: 9 }, Buffer.alloc(10_000_000, pngChunk("tEXt", Buffer.alloc(0)))),
       boxes: Buffer.concat([fileType("avif"), Buffer.alloc(10_000_000, box("free"))]),
+      boxesInBoxes: withReferences(Buffer.alloc(8_000_000, box("free"))),
       nothing: Buffer.concat([fileType("avif"), Buffer.alloc(8, "\0\0\0\0free", "latin1")]),
       tooSmallBox: Buffer.concat([fileType("avif"), Buffer.from("\0\0\0\x04meta", "latin1")]),
       hugeBox: Buffer.concat([
