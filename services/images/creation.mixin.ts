@@ -97,9 +97,8 @@ export function CreationMixin({
           const owner = await findOwner(ctx);
           const { uploadId, expires } = await this.unitOfWork(ctx, async (work) => {
             const id = newId();
-            work.transaction.enlist(
-              uploads.start({ id, userId: owner.id, visibility, bytes }, work.transaction),
-            );
+            const upload = { id, userId: owner.id, userVersion: owner.version, visibility, bytes };
+            work.transaction.enlist(uploads.start(upload, work.transaction));
             const until = Math.floor(work.now.getTime() / 1000) + DIRECT_PUT_SECONDS;
             return { subject: owner.id, result: { uploadId: id, expires: until } };
           });

@@ -219,18 +219,14 @@ export class ImagesRepository {
     await transaction.query(DELETE, [id]);
   }
 
-  /**
-   * Deletes all images that a user has had up to a version, and lets it have no more until it has a later one.
-   *
-   * @returns the ids of its images, in batches
-   */
-  async *deleteOfUser(
-    userId: string,
-    version: number,
-    transaction: DatabaseTransaction,
-  ): AsyncGenerator<string[]> {
+  /** Lets a user have no more images, nor complete uploads, until it has a later version; waits for those being made. */
+  markGone(userId: string, version: number, transaction: DatabaseTransaction): void {
     transaction.enlist(transaction.query(SET_GONE, [userId, version]));
-    yield* batches(() => transaction.query(DELETE_OF_USER, [userId, version, BATCH]));
+  }
+
+  /** Deletes all images that a user has had up to a version. @returns their ids, in batches */
+  deleteOfUser(userId: string, version: number, transaction: DatabaseTransaction): AsyncGenerator<string[]> {
+    return batches(() => transaction.query(DELETE_OF_USER, [userId, version, BATCH]));
   }
 
   /**

@@ -28,7 +28,9 @@ export function ownerConsumer(
     maxDeliver: 30,
     concurrency: 2,
     handler: async ({ event: { type, subject: userId, data }, transaction, record }) => {
-      const pending = await uploads.deleteOfUser(userId, transaction);
+      // Creations lock the owner before the upload, too.
+      images.markGone(userId, data.version, transaction);
+      const pending = await uploads.deleteOfUser(userId, data.version, transaction);
       let hasDeleted = false;
       for await (const ids of images.deleteOfUser(userId, data.version, transaction)) {
         for (const id of ids) record(id, imageDeleted(id, userId));

@@ -10,13 +10,18 @@ export interface DirectUploadRecord {
   bytes: number;
 }
 
+interface NewDirectUpload extends DirectUploadRecord {
+  /** The version of the user that it is begun for. */
+  userVersion: number;
+}
+
 /** From the start of an upload to its completion; its URL ends much earlier. */
 export const COMPLETION_MINUTES = 60;
 
 const START = {
   name: "uploads.start",
-  text: `INSERT INTO images.uploads (id, user_id, visibility, bytes, expires_at)
-    VALUES ($1, $2, $3, $4, now() + interval '${COMPLETION_MINUTES} minutes')`,
+  text: `INSERT INTO images.uploads (id, user_id, user_version, visibility, bytes, expires_at)
+    VALUES ($1, $2, $3, $4, $5, now() + interval '${COMPLETION_MINUTES} minutes')`,
 };
 const FIND = {
   name: "uploads.find",
@@ -26,7 +31,7 @@ const FIND = {
 const COMPLETE = { name: "uploads.complete", text: "DELETE FROM images.uploads WHERE id = $1 RETURNING 1" };
 const DELETE_OF_USER = {
   name: "uploads.delete-of-user",
-  text: "DELETE FROM images.uploads WHERE user_id = $1 RETURNING id",
+  text: "DELETE FROM images.uploads WHERE user_id = $1 AND user_version <= $2 RETURNING id",
 };
 const DELETE_EXPIRED = {
   name: "uploads.delete-expired",
@@ -44,10 +49,10 @@ export class UploadsRepository {
   }
 
   async start(
-    { id, userId, visibility, bytes }: DirectUploadRecord,
+    { id, userId, userVersion, visibility, bytes }: NewDirectUpload,
     transaction: DatabaseTransaction,
   ): Promise<void> {
-    await transaction.query(START, [id, userId, visibility, bytes]);
+    await transaction.query(START, [id, userId, userVersion, visibility, bytes]);
   }
 
   async find(id: string, userId: string): Promise<DirectUploadRecord | undefined> {
@@ -60,9 +65,9 @@ export class UploadsRepository {
     return (await transaction.query(COMPLETE, [id])).length === 1;
   }
 
-  /** @returns the ids of those that there were */
-  async deleteOfUser(userId: string, transaction: DatabaseTransaction): Promise<string[]> {
-    const rows = await transaction.query<{ id: string }>(DELETE_OF_USER, [userId]);
+  /** Deletes those that a user has begun up to a version. @returns their ids */
+  async deleteOfUser(userId: string, version: number, transaction: DatabaseTransaction): Promise<string[]> {
+    const rows = await transaction.query<{ id: string }>(DELETE_OF_USER, [userId, version]);
     return rows.map(({ id }) => id);
   }
 

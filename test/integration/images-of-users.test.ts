@@ -235,30 +235,56 @@ describe("the images of a user", () => {
   });
 });
 
+/** Begins an upload of bytes that a client sends itself. */
+async function startUpload(userId: string, bytes: Buffer): Promise<string> {
+  const params = { contentType: "image/png", bytes: bytes.length, visibility: "private" } as const;
+  return (await call(broker, "images.startUpload", { id: userId, ...params })).uploadId;
+}
+
+test("an upload is completed while the deletion of its user, which was restored since, waits", async () => {
+  const id = await addUser(broker);
+  const image = await upload(id);
+  const bytes = await pngBytes();
+  const [before, forgotten] = [await startUpload(id, bytes), await startUpload(id, bytes)];
+  const lock = await nodes.openTransaction(["SELECT FROM images.owners WHERE user_id = $1 FOR SHARE", [id]]);
+  await call(broker, "users.delete", { id });
+  await call(broker, "users.restore", { id });
+  await nodes.untilBlocked(1);
+  // Whoever completes one shares the lock first: a deletion that held uploads by now would wait for it, and it for them.
+  const free = await nodes.sql("SELECT FROM images.uploads WHERE user_id = $1 FOR UPDATE SKIP LOCKED", [id]);
+  expect(free).toHaveLength(2);
+  const after = await startUpload(id, bytes);
+  for (const uploadId of [before, forgotten, after]) await putUpload(shared.storage, bytes, uploadId);
+  const complete = (uploadId: string) => call(broker, "images.completeUpload", { id, uploadId });
+  const first = await complete(before);
+  await lock.rollback();
+  await untilNoFiles(shared, [image]);
+  await expect(complete(forgotten)).rejects.toMatchObject({ type: "UPLOAD_NOT_FOUND" });
+  const second = await complete(after);
+  expect(await listed(id)).toEqual([second.id, first.id]);
+});
+
 test("uploads that a user has not completed go with it, and so do their bytes", async () => {
   const [id, other] = [await addUser(broker), await addUser(broker)];
   const bytes = await pngBytes();
-  const start = (userId: string) =>
-    call(broker, "images.startUpload", {
-      id: userId,
-      contentType: "image/png",
-      bytes: bytes.length,
-      visibility: "private",
-    });
-  const [arrived, missing, others] = [await start(id), await start(id), await start(other)];
-  for (const { uploadId } of [arrived, others]) await putUpload(shared.storage, bytes, uploadId);
+  const [arrived, missing, others] = [
+    await startUpload(id, bytes),
+    await startUpload(id, bytes),
+    await startUpload(other, bytes),
+  ];
+  for (const uploadId of [arrived, others]) await putUpload(shared.storage, bytes, uploadId);
   await call(broker, "users.erase", { id });
-  const ids = [arrived, missing, others].map(({ uploadId }) => uploadId);
+  const ids = [arrived, missing, others];
   await waitFor(
     async () => {
       const left = await nodes.sql("SELECT id FROM images.uploads WHERE id = ANY ($1)", [ids]);
-      expect(left).toEqual([{ id: others.uploadId }]);
-      expect(await shared.keys("uploads/")).toEqual([uploadKey(others.uploadId)]);
+      expect(left).toEqual([{ id: others }]);
+      expect(await shared.keys("uploads/")).toEqual([uploadKey(others)]);
       return true;
     },
     { description: "the uploads of the user to be gone, and no others" },
   );
-  await shared.storage.remove([uploadKey(others.uploadId)]);
+  await shared.storage.remove([uploadKey(others)]);
 });
 
 test("of an erased user nothing is kept of its images, deleted ones among them", async () => {
