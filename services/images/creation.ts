@@ -11,16 +11,16 @@ import type { RemovalsRepository } from "./removals.repository.ts";
 import { storeFiles } from "./stored-files.ts";
 import type { FinishedImage } from "./workshop.ts";
 
-/** More than bytes may take to be written: a transaction that is idle for longer is ended by the database. */
+/** More than bytes may take to be read or written: a transaction that is idle for longer is ended by the database. */
 const IDLE_LIMIT_MS = 60_000;
 const ALLOW_IDLE = {
   name: "images.allow-idle",
-  text: `SELECT set_config('idle_in_transaction_session_timeout', '${IDLE_LIMIT_MS}', true)`,
+  text: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)",
 };
 
-/** Lets a transaction stay open while bytes are written. */
-export function allowIdle(transaction: DatabaseTransaction): void {
-  transaction.enlist(transaction.query(ALLOW_IDLE, []));
+/** Lets a transaction stay open while bytes are read or written. @param workMs what else may take time meanwhile */
+export function allowIdle(transaction: DatabaseTransaction, workMs = 0): void {
+  transaction.enlist(transaction.query(ALLOW_IDLE, [String(IDLE_LIMIT_MS + workMs)]));
 }
 
 /** How many write at the same time on a node: each takes a connection of the database, and others need some, too. */

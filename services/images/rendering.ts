@@ -84,10 +84,11 @@ export class Rendering {
     { preset, format }: MediaFile,
     transaction: DatabaseTransaction,
   ): Promise<boolean> {
-    const { images, storage, workshop } = this.#parts;
+    const { config, images, storage, workshop } = this.#parts;
     const [lock] = await transaction.query<{ is_ours: boolean }>(TRY_LOCK, [key]);
     if (!lock?.is_ours) return false;
-    allowIdle(transaction);
+    // A wait for a worker, and two attempts at the work.
+    allowIdle(transaction, 3 * config.IMAGE_TIMEOUT_MS);
     if (await storage.head(key)) return true;
     await workshop.render(image, { preset, format }, async (made) => {
       // The row is there until the file is: were it deleted before, nobody would remove the file.

@@ -12,8 +12,10 @@ import { mediaKey, mediaPrefix, originalKey, uploadKey } from "../../lib/media-p
 import { createUrlSigner } from "../../lib/signed-url.ts";
 import type { Image } from "../../services/images/images.contract.ts";
 import { ImagesRepository } from "../../services/images/images.repository.ts";
+import { Rendering } from "../../services/images/rendering.ts";
 import { sweepImages } from "../../services/images/sweep-images.ts";
 import { UploadsRepository } from "../../services/images/uploads.repository.ts";
+import type { Workshop } from "../../services/images/workshop.ts";
 import { ageObjects } from "../support/aged-objects.ts";
 import { createTestDatabase } from "../support/databases.ts";
 import {
@@ -34,6 +36,9 @@ import { storedEvents } from "../support/stored-rows.ts";
 import { startTestNodes, type Settings, type TestNodes } from "../support/test-nodes.ts";
 import { temporaryDir } from "../support/test-run.ts";
 
+const IDLE_LIMIT = {
+  text: "SELECT setting::integer AS ms FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'",
+};
 const SECRET = "the same on all nodes, as they read each other's cursors";
 
 let nodes: TestNodes;
@@ -245,6 +250,27 @@ describe("a file that is missing", () => {
       width: 64,
       height: 32,
     });
+  });
+
+  test("may take a wait for a worker and two attempts at the work before its transaction is ended", async () => {
+    const image = await upload();
+    const limits: unknown[] = [];
+    const transaction: Database["transaction"] = (work) =>
+      database.transaction(async (inner) => {
+        const result = await work(inner);
+        limits.push(...(await inner.query(IDLE_LIMIT, [])));
+        return result;
+      });
+    const rendering = new Rendering({
+      config: loadConfig({ ...shared.settings, SERVICES: "none", IMAGE_TIMEOUT_MS: "300000" }),
+      database: { transaction } as Database,
+      storage: shared.storage,
+      images: new ImagesRepository(database),
+      // The file is there.
+      workshop: {} as Workshop,
+    });
+    await rendering.render(paramsOf(image));
+    expect(limits).toEqual([{ ms: 960_000 }]);
   });
 
   test("is made of an image that is there, in what is configured, and of nothing else", async () => {
