@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { CloudEvent } from "../lib/cloud-event.ts";
-import type { DatabaseTransaction } from "../lib/database-connection.ts";
+import type { DatabaseTransaction, Statement } from "../lib/database-connection.ts";
+import { isDatabaseUnavailable } from "../lib/database-errors.ts";
 import type { Database } from "../lib/database.ts";
 import { pause, repeat, Wakeup } from "../lib/waiting.ts";
 import { describe, isOutage } from "./durable-consumer.failure.ts";
@@ -18,7 +19,11 @@ interface ReplayOptions {
 interface Letter {
   id: string;
   subject: string;
+  /** With this one. */
+  attempts: number;
 }
+
+type Outcome = "settled" | "busy" | "away";
 
 const TAKE = {
   name: "durable-consumer.take-replay",
@@ -28,12 +33,13 @@ const TAKE = {
       SELECT consumer, event_id FROM events.dead_letter
       WHERE consumer = $1 AND type = ANY ($2) AND replay_requested_at IS NOT NULL
       ORDER BY sequence LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING event_id AS id, subject`,
+    ) RETURNING event_id AS id, subject, attempts`,
 };
+/** Unless this was written before, and the answer lost, or what seemed to fail was committed. */
+const OF_THIS_ATTEMPT = "consumer = $1 AND event_id = $2 AND attempts = $3 AND replayed_at IS NULL";
 const GIVE_BACK = {
   name: "durable-consumer.give-replay-back",
-  text: `UPDATE events.dead_letter SET replay_requested_at = now(), attempts = attempts - 1
-    WHERE consumer = $1 AND event_id = $2`,
+  text: `UPDATE events.dead_letter SET replay_requested_at = now(), attempts = attempts - 1 WHERE ${OF_THIS_ATTEMPT}`,
 };
 const HOLD = {
   name: "durable-consumer.hold-replay",
@@ -46,13 +52,17 @@ const REPLAYED = {
 };
 const FAILED = {
   name: "durable-consumer.replay-failed",
-  text: `UPDATE events.dead_letter SET error_type = $3, error_message = $4 WHERE consumer = $1 AND event_id = $2`,
+  // The subject may have been erased since the event was read: then what is said of it is not kept.
+  text: `UPDATE events.dead_letter SET error_type = $4, error_message = CASE WHEN event <> $6 THEN '' ELSE $5 END
+    WHERE ${OF_THIS_ATTEMPT}`,
 };
 
 /** How soon a dead letter is replayed when the request was not heard, and again when what it needs was away. */
 const POLL_MS = 5000;
 /** How soon it is tried again while an instance is at work on the resource. */
 const BUSY_MS = 100;
+/** How soon it is tried again to write what became of an attempt. */
+const WRITE_RETRY_MS = 500;
 
 /**
  * Delivers the dead letters of a consumer again whose replay was asked for. Each request is one attempt, counted before
@@ -95,20 +105,23 @@ export class Replays {
       if (!letter) return;
       const outcome = await this.#replay(letter);
       if (outcome === "settled") continue;
-      await database.query(GIVE_BACK, [consumer, letter.id]);
+      await this.#write(GIVE_BACK, letter);
       await pause(outcome === "busy" ? BUSY_MS : POLL_MS, this.#stopping.signal);
     }
   }
 
-  async #replay({ id, subject }: Letter): Promise<"settled" | "busy" | "away"> {
+  async #replay(letter: Letter): Promise<Outcome> {
+    const { id, subject } = letter;
     const { consumer, database, log, handle } = this.#options;
+    let event: CloudEvent | undefined;
     try {
       const isOurs = await database.transaction(async (transaction) => {
         if (!(await tryLock(transaction, consumer, subject))) return false;
-        const [letter] = await transaction.query<{ event: CloudEvent }>(HOLD, [consumer, id]);
-        if (!letter) return true;
+        const [held] = await transaction.query<{ event: CloudEvent }>(HOLD, [consumer, id]);
+        if (!held) return true;
+        ({ event } = held);
         transaction.enlist(transaction.query(REPLAYED, [consumer, id]));
-        await handle(letter.event, transaction);
+        await handle(event, transaction);
         return true;
       });
       if (!isOurs) return "busy";
@@ -118,8 +131,28 @@ export class Replays {
       log.error({ consumer, event: id, err: error }, "a dead letter was not handled again");
       if (isOutage(error)) return "away";
       const { errorType, errorMessage } = describe(error);
-      await database.query(FAILED, [consumer, id, errorType, errorMessage]);
+      await this.#write(FAILED, letter, errorType, errorMessage, event && JSON.stringify(event));
       return "settled";
+    }
+  }
+
+  /**
+   * Writes what became of an attempt, again and again while the database is away: nobody else knows it, and the request
+   * would be lost.
+   *
+   * @throws when the database is still away at a stop
+   */
+  async #write(statement: Statement, { id, attempts }: Letter, ...values: unknown[]): Promise<void> {
+    const { consumer, database, log } = this.#options;
+    for (;;) {
+      try {
+        await database.query(statement, [consumer, id, attempts, ...values]);
+        return;
+      } catch (error) {
+        if (!isDatabaseUnavailable(error) || this.#stopping.signal.aborted) throw error;
+        log.debug({ consumer, event: id, err: error }, "what became of a replay cannot be written yet");
+      }
+      await pause(WRITE_RETRY_MS, this.#stopping.signal);
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Service, ServiceBroker, ServiceSchema } from "moleculer";
 import { connect, type NatsConnection } from "nats";
 import pg from "pg";
+import type { Logger } from "pino";
 
 import { NodeMetrics } from "../../broker/metrics.ts";
 import { LOGGED_EVENT_COLUMNS, toCloudEvent, type LoggedEvent } from "../../lib/cloud-event.ts";
@@ -141,8 +142,8 @@ export class EventConsumers {
   }
 
   /** Starts an instance of a consumer. What the test gives as its handler runs before the effect is written. */
-  async instance(options: ConsumerOptions, instance = "one"): Promise<Instance> {
-    const started = await startInstance(options, instance, this.#database.url, this.nats?.url);
+  async instance(options: ConsumerOptions, instance = "one", log = silentLogger): Promise<Instance> {
+    const started = await startInstance(options, instance, log, this.#database.url, this.nats?.url);
     this.#instances.push(started);
     return started;
   }
@@ -204,6 +205,7 @@ export class EventConsumers {
 async function startInstance(
   options: ConsumerOptions,
   instance: string,
+  log: Logger,
   databaseUrl: string,
   natsUrl: string | undefined,
 ): Promise<Instance> {
@@ -213,12 +215,12 @@ async function startInstance(
     ...(natsUrl && { NATS_URL: natsUrl }),
   };
   const config = loadConfig({ SECRET: "0".repeat(32), DATABASE_URL: databaseUrl, ...settings });
-  const database = new Database({ ...config, DATABASE_URL: databaseUrl }, silentLogger);
+  const database = new Database({ ...config, DATABASE_URL: databaseUrl }, log);
   const metrics = new NodeMetrics(config.NODE_ID);
   const broker = createTestBroker(settings);
   const { handler } = options;
   const mixin = durableConsumer<EventType>(
-    { config, log: silentLogger, database, metrics },
+    { config, log, database, metrics },
     {
       events: ["user-created_v1", "user-updated_v1", "user-deleted_v1"],
       maxDeliver: 3,
