@@ -1,7 +1,4 @@
-import { randomUUID } from "node:crypto";
-import { rm } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
-import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
 import { saveStream, type SavedBytes } from "../../lib/saved-stream.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
@@ -57,14 +54,9 @@ export class UploadSpool {
   ): Promise<T> {
     const folder = this.#folder;
     if (!folder) throw appError("OVERLOADED");
-    return this.#places.run(client, async () => {
-      const path = join(folder.path, randomUUID());
-      try {
-        return await use({ path, ...(await this.#receive(request, path)) });
-      } finally {
-        await rm(path, { force: true });
-      }
-    });
+    return this.#places.run(client, () =>
+      folder.use(async (path) => use({ path, ...(await this.#receive(request, path)) })),
+    );
   }
 
   async #receive(request: IncomingMessage, path: string): Promise<SavedBytes> {

@@ -1,7 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { appError } from "../../broker/errors.ts";
-import { unlessDiskFull } from "../../lib/disk-full.ts";
 import { mediaType, originalKey, uploadKey, type MediaFormat } from "../../lib/media-path.ts";
 import type { LocalFile, Storage } from "../../lib/storage/storage.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
@@ -92,13 +91,10 @@ export class Workshop {
     if (this.#count >= this.#parts.limit) throw appError("OVERLOADED");
     this.#count += 1;
     try {
-      const folder = await mkdtemp(join(this.#folder.path, "image-"));
-      try {
-        return await unlessDiskFull(() => work(folder));
-      } finally {
-        // Again, when a worker that was killed has just put something there.
-        await rm(folder, { recursive: true, force: true, maxRetries: 3 });
-      }
+      return await this.#folder.use(async (folder) => {
+        await mkdir(folder);
+        return work(folder);
+      });
     } finally {
       this.#count -= 1;
     }

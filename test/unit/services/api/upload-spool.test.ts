@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { request as openRequest, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -150,6 +150,12 @@ describe("an upload", () => {
     await post(content, RAW);
     expect(seen?.mode).toBe(0o600);
     await expect(stat(seen?.path ?? "")).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("arrives also when the system has removed the folder for temporary files, which had long been empty", async () => {
+    for (const folder of await foldersOfSpool()) await rm(join(tmpdir(), folder), { recursive: true });
+    expect((await post(content, RAW)).json).toMatchObject({ hash: sha256(content) });
+    await untilNothingIsLeft();
   });
 
   test("is removed when what is done with it fails", async () => {
