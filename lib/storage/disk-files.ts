@@ -1,5 +1,5 @@
 import type { Dirent } from "node:fs";
-import { copyFile, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { copyFile, open, readdir, rename, rm, rmdir, stat, unlink, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolder } from "../make-folder.ts";
 import type { LocalFile } from "./storage.ts";
@@ -68,24 +68,63 @@ async function move(from: string, to: string): Promise<void> {
 async function syncFolders(from: string, upTo: string): Promise<void> {
   for (let folder = from; ; folder = dirname(folder)) {
     // It is gone when what was put there has been removed again.
-    const handle = await unlessMissing(() => open(folder, "r"));
-    try {
-      await handle?.sync();
-    } finally {
-      await handle?.close();
-    }
+    await syncFolder(folder);
     if (folder === upTo) return;
   }
 }
 
-/** Removes a file, if it is there, and the folders below the root that are empty then. */
-export async function removeFile(root: string, path: string): Promise<void> {
-  await unlessMissing(() => unlink(path));
+/** @returns whether it is there */
+async function syncFolder(path: string): Promise<boolean> {
+  const handle = await unlessMissing(() => open(path, "r"));
+  if (!handle) return false;
   try {
-    for (let folder = dirname(path); folder !== root; folder = dirname(folder)) await rmdir(folder);
+    await handle.sync();
+    return true;
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Opens a file to read it.
+ *
+ * @param signal once it is aborted, nobody would close the file any more: it is not kept open
+ * @returns undefined when there is something else at the path
+ */
+export async function openFile(
+  path: string,
+  signal: AbortSignal,
+): Promise<{ handle: FileHandle; size: number; mtime: Date } | undefined> {
+  const handle = await open(path, "r");
+  let isKept = false;
+  try {
+    const stats = await handle.stat();
+    isKept = stats.isFile() && !signal.aborted;
+    return isKept ? { handle, size: stats.size, mtime: stats.mtime } : undefined;
+  } finally {
+    if (!isKept) await handle.close();
+  }
+}
+
+/**
+ * Removes a file, if it is there, and the folders below the root that are empty then.
+ *
+ * @returns the folder to {@link syncNearest}, lest they are there again after a crash of the machine
+ */
+export async function removeFile(root: string, path: string): Promise<string> {
+  await unlessMissing(() => unlink(path));
+  let folder = dirname(path);
+  try {
+    for (; folder !== root; folder = dirname(folder)) await rmdir(folder);
   } catch {
     // Not empty, or removed by somebody else. At worst an empty folder stays.
   }
+  return folder;
+}
+
+/** Syncs a folder or, when it is gone itself, the nearest above it that is there: that one has lost it. */
+export async function syncNearest(path: string): Promise<void> {
+  for (let folder = path; !(await syncFolder(folder));) folder = dirname(folder);
 }
 
 /** Removes what has been unfinished for so long that nobody works on it any more. */

@@ -1,13 +1,21 @@
 import { randomUUID } from "node:crypto";
-import { open, stat, unlink, writeFile } from "node:fs/promises";
+import { stat, unlink, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { Logger } from "pino";
 import { makeFolder } from "../make-folder.ts";
 import { createSweep } from "../sweep.ts";
-import { entriesOf, removeFile, removeLeftovers, unlessMissing, writeWhole } from "./disk-files.ts";
+import {
+  entriesOf,
+  openFile,
+  removeFile,
+  removeLeftovers,
+  syncNearest,
+  unlessMissing,
+  writeWhole,
+} from "./disk-files.ts";
 import { listFolder, pathOf } from "./disk-layout.ts";
-import { availableInTime, type Work } from "./failures.ts";
+import { availableInTime, watchedStream, type Work } from "./failures.ts";
 import { requireKey, requirePrefix } from "./key.ts";
 import type { ByteRange, LocalFile, ObjectInfo, Storage } from "./storage.ts";
 
@@ -61,16 +69,14 @@ export class DiskStorage implements Storage {
     requireKey(key);
     return this.#attempt("read", (signal) =>
       unlessMissing(async () => {
-        const handle = await open(pathOf(this.#root, key), "r");
-        const stats = await handle.stat();
-        if (!stats.isFile() || signal.aborted) {
-          await handle.close();
-          return undefined;
-        }
-        const info = { key, bytes: stats.size, modifiedAt: stats.mtime };
+        const file = await openFile(pathOf(this.#root, key), signal);
+        if (!file) return undefined;
+        const { handle, size, mtime } = file;
         // With an end, the stream need not look for more. An empty file has no last byte.
-        const { start = 0, end = stats.size > 0 ? stats.size - 1 : undefined } = range ?? {};
-        return { info, stream: handle.createReadStream({ start, ...(end !== undefined && { end }) }) };
+        const { start = 0, end = size > 0 ? size - 1 : undefined } = range ?? {};
+        const source = handle.createReadStream({ start, ...(end !== undefined && { end }) });
+        const info = { key, bytes: size, modifiedAt: mtime };
+        return { info, stream: watchedStream(source, this.#timeoutMs) };
       }),
     );
   }
@@ -78,9 +84,14 @@ export class DiskStorage implements Storage {
   async remove(keys: readonly string[]): Promise<void> {
     for (const key of keys) requireKey(key);
     await this.#attempt("remove", async (signal, progress) => {
+      const changed = new Set<string>();
       for (const key of keys) {
         signal.throwIfAborted();
-        await removeFile(this.#root, pathOf(this.#root, key));
+        changed.add(await removeFile(this.#root, pathOf(this.#root, key)));
+        progress();
+      }
+      for (const folder of changed) {
+        await syncNearest(folder);
         progress();
       }
     });

@@ -34,27 +34,35 @@ export async function availableInTime<T>(
   }
 }
 
-/** Calls back when it has not been restarted or stopped for a time. */
+/** Calls back when it has run for a time without a restart. To restart it costs little: it is one timer throughout. */
 class IdleTimer {
-  readonly #ms: number;
-  readonly #expire: () => void;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer: NodeJS.Timeout;
+  #isRunning = false;
   #turn: NodeJS.Immediate | undefined;
 
+  /** It does not run yet. */
   constructor(ms: number, expire: () => void) {
-    this.#ms = ms;
-    this.#expire = expire;
+    this.#timer = setTimeout(() => {
+      // After the sockets were read once more: on a busy event loop the answer may have been there in time.
+      if (this.#isRunning) this.#turn = setImmediate(expire);
+    }, ms);
   }
 
   restart(): void {
-    this.stop();
-    // After the sockets were read once more: on a busy event loop the answer may have been there in time.
-    this.#timer = setTimeout(() => (this.#turn = setImmediate(this.#expire)), this.#ms);
+    this.pause();
+    this.#isRunning = true;
+    this.#timer.refresh();
   }
 
-  stop(): void {
-    clearTimeout(this.#timer);
+  pause(): void {
+    this.#isRunning = false;
     clearImmediate(this.#turn);
+  }
+
+  /** For good. */
+  stop(): void {
+    this.pause();
+    clearTimeout(this.#timer);
   }
 }
 
@@ -77,6 +85,8 @@ export function watchedStream(source: Readable, timeoutMs: number): Readable {
   const fail = (cause: unknown): void => void stream.destroy(storageUnavailable(cause));
   const timer = new IdleTimer(timeoutMs, () => fail(new Error(`no bytes have come for ${timeoutMs} ms`)));
   const stream = new Readable({
+    // What is read ahead is held by the source already.
+    highWaterMark: 0,
     read() {
       timer.restart();
       source.resume();
@@ -89,7 +99,7 @@ export function watchedStream(source: Readable, timeoutMs: number): Readable {
   });
   source
     .on("data", (chunk: Buffer) => {
-      timer.stop();
+      timer.pause();
       // When there is room again, `read` is called again.
       if (!stream.push(chunk)) source.pause();
     })

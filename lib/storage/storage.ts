@@ -32,7 +32,8 @@ export interface DirectPut {
  * Where the bytes of images are. Keys are paths of `[a-z0-9._-]` segments, such as `originals/<hash>`; a key that could
  * leave its folder is a defect of the caller and throws.
  *
- * Every method throws STORAGE_UNAVAILABLE, after a bounded time, when the storage does not answer as it should.
+ * Every method throws STORAGE_UNAVAILABLE, after a bounded time, when the storage does not answer as it should; so do the
+ * streams.
  */
 export interface Storage {
   /** Stores a file under a key, whole or not at all. What was there is replaced; the file stays. */
@@ -44,7 +45,7 @@ export interface Storage {
    * the stream reads it to its end or destroys it.
    */
   read(key: string, range?: ByteRange): Promise<{ info: ObjectInfo; stream: Readable } | undefined>;
-  /** Removes objects. One that is not there counts as removed. */
+  /** Removes objects, which stay removed when the machine crashes. One that is not there counts as removed. */
   remove(keys: readonly string[]): Promise<void>;
   /** The objects below a prefix that ends in `/`, ascending by key (by code unit), those after `after` only. */
   list(prefix: string, after?: string): AsyncIterable<ObjectInfo>;

@@ -1,12 +1,23 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+import { join, relative } from "node:path";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
 
 import { DiskStorage } from "../../lib/storage/disk.ts";
 import { S3Storage } from "../../lib/storage/s3.ts";
@@ -224,14 +235,15 @@ describe("a storage on S3", () => {
 
 describe("a storage on disk", () => {
   const opened: Storage[] = [];
-  const storageIn = (root: string): Storage => {
-    const storage = new DiskStorage({ root, timeoutMs: 20_000, log: silentLogger });
+  const storageIn = (root: string, timeoutMs = 20_000): Storage => {
+    const storage = new DiskStorage({ root, timeoutMs, log: silentLogger });
     opened.push(storage);
     return storage;
   };
 
   afterEach(() => {
     for (const storage of opened.splice(0)) storage.close();
+    jest.restoreAllMocks();
   });
 
   test("is not available when its folder cannot be written to or read", async () => {
@@ -239,6 +251,52 @@ describe("a storage on disk", () => {
     const storage = storageIn(join(file.path, "images"));
     await expect(storage.put("a/b", file)).rejects.toMatchObject(UNAVAILABLE);
     await expect(storage.check()).rejects.toMatchObject(UNAVAILABLE);
+  });
+
+  test("fails a reader whose bytes cannot be read", async () => {
+    const root = temporaryDir("images");
+    mkdirSync(join(root, "faults"));
+    // A regular file, of which the first bytes cannot be read.
+    symlinkSync("/proc/self/mem", join(root, "faults/read"));
+    const found = await storageIn(root).read("faults/read");
+    await expect(found && bytesOf(found.stream)).rejects.toMatchObject(UNAVAILABLE);
+  });
+
+  test("fails a reader whose bytes do not come any more, in bounded time", async () => {
+    const root = temporaryDir("images");
+    await storageIn(root).put("faults/read", fileOf(randomBytes(3_000_000)));
+    const hanging = storageIn(root, TIMEOUT_MS);
+    const disk = await frozenDisk();
+    const reading = hanging.read("faults/read").then((found) => {
+      disk.freeze();
+      return found && bytesOf(found.stream);
+    });
+    try {
+      await expect(reading).rejects.toMatchObject(UNAVAILABLE);
+    } finally {
+      await disk.thaw();
+    }
+  });
+
+  test("syncs the folders that have changed before it says that files are stored or removed", async () => {
+    const root = temporaryDir("images");
+    const storage = storageIn(root);
+    const synced = await watchSyncs(root);
+    const file = fileOf(randomBytes(10));
+    const keys = ["a/b/1", "a/b/2", "a/b/3", "a/c/1"];
+    for (const key of keys) await storage.put(key, file);
+    // The files themselves are synced before they are moved.
+    const folders = () => synced.splice(0).filter((path) => !path.startsWith("~unfinished/"));
+    expect(folders()).toEqual(["a/b", "a", "", "a/b", "a/b", "a/c", "a"]);
+    await storage.remove(["a/b/1", "a/b/2"]);
+    expect(folders()).toEqual(["a/b"]);
+    await storage.remove(["a/b/3", "a/b/1"]);
+    expect(folders()).toEqual(["a", "a"]);
+    await storage.remove(["a/c/1"]);
+    expect(folders()).toEqual([""]);
+    // The first attempt may have ended before it had synced anything.
+    await storage.remove(["a/c/1"]);
+    expect(folders()).toEqual([""]);
   });
 
   test("removes what a killed process has left unfinished, and not what is being written", async () => {
@@ -278,3 +336,36 @@ describe("a storage on disk", () => {
     }
   });
 });
+
+/** More than Node works on at the same time. */
+const HANGING_CALLS = 128;
+
+/** Has all calls to file systems hang, as those to a volume do that is gone: ones wait that nobody answers. */
+async function frozenDisk(): Promise<{ freeze(): void; thaw(): Promise<void> }> {
+  const pipe = join(temporaryDir("pipe"), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  const calls: Promise<FileHandle>[] = [];
+  return {
+    freeze() {
+      for (let count = 0; count < HANGING_CALLS; count += 1) calls.push(open(pipe, "r"));
+    },
+    async thaw() {
+      const writer = openSync(pipe, "r+");
+      for (const handle of await Promise.all(calls)) await handle.close();
+      closeSync(writer);
+    },
+  };
+}
+
+/** The paths that are synced from now on, seen from a root. */
+async function watchSyncs(root: string): Promise<string[]> {
+  const synced: string[] = [];
+  const handle = await open(root, "r");
+  await handle.close();
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  jest.spyOn(prototype, "sync").mockImplementation(async function (this: FileHandle) {
+    fsyncSync(this.fd);
+    synced.push(relative(root, readlinkSync(`/proc/self/fd/${this.fd}`)));
+  });
+  return synced;
+}
