@@ -235,13 +235,20 @@ describe("a storage on S3", () => {
 
 describe("a storage on disk", () => {
   const opened: Storage[] = [];
+  let disk: FrozenDisk;
+
+  beforeAll(() => {
+    disk = new FrozenDisk();
+  });
+
   const storageIn = (root: string, timeoutMs = 20_000): Storage => {
     const storage = new DiskStorage({ root, timeoutMs, log: silentLogger });
     opened.push(storage);
     return storage;
   };
 
-  afterEach(() => {
+  afterEach(async () => {
+    await disk.thaw();
     for (const storage of opened.splice(0)) storage.close();
     jest.restoreAllMocks();
   });
@@ -266,16 +273,11 @@ describe("a storage on disk", () => {
     const root = temporaryDir("images");
     await storageIn(root).put("faults/read", fileOf(randomBytes(3_000_000)));
     const hanging = storageIn(root, TIMEOUT_MS);
-    const disk = await frozenDisk();
     const reading = hanging.read("faults/read").then((found) => {
       disk.freeze();
       return found && bytesOf(found.stream);
     });
-    try {
-      await expect(reading).rejects.toMatchObject(UNAVAILABLE);
-    } finally {
-      await disk.thaw();
-    }
+    await expect(reading).rejects.toMatchObject(UNAVAILABLE);
   });
 
   test("syncs the folders that have changed before it says that files are stored or removed", async () => {
@@ -341,20 +343,23 @@ describe("a storage on disk", () => {
 const HANGING_CALLS = 128;
 
 /** Has all calls to file systems hang, as those to a volume do that is gone: ones wait that nobody answers. */
-async function frozenDisk(): Promise<{ freeze(): void; thaw(): Promise<void> }> {
-  const pipe = join(temporaryDir("pipe"), "pipe");
-  execFileSync("mkfifo", [pipe]);
-  const calls: Promise<FileHandle>[] = [];
-  return {
-    freeze() {
-      for (let count = 0; count < HANGING_CALLS; count += 1) calls.push(open(pipe, "r"));
-    },
-    async thaw() {
-      const writer = openSync(pipe, "r+");
-      for (const handle of await Promise.all(calls)) await handle.close();
-      closeSync(writer);
-    },
-  };
+class FrozenDisk {
+  readonly #pipe = join(temporaryDir("pipe"), "pipe");
+  readonly #calls: Promise<FileHandle>[] = [];
+
+  constructor() {
+    execFileSync("mkfifo", [this.#pipe]);
+  }
+
+  freeze(): void {
+    for (let count = 0; count < HANGING_CALLS; count += 1) this.#calls.push(open(this.#pipe, "r"));
+  }
+
+  async thaw(): Promise<void> {
+    const writer = openSync(this.#pipe, "r+");
+    for (const handle of await Promise.all(this.#calls.splice(0))) await handle.close();
+    closeSync(writer);
+  }
 }
 
 /** The paths that are synced from now on, seen from a root. */
