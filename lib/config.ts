@@ -73,7 +73,7 @@ const schema = z.object({
     .string()
     .optional()
     .describe(
-      "Issuer (`iss`) whose access tokens are accepted too. Set with AUTH_JWKS_URL and AUTH_AUDIENCE.",
+      "Issuer (`iss`) whose access tokens are accepted too; then only admins change email addresses. Set with AUTH_JWKS_URL and AUTH_AUDIENCE, the same on nodes of api and users.",
     ),
   AUTH_JWKS_URL: urlOf("http", "https").optional().describe("Where the keys of AUTH_ISSUER are."),
   AUTH_AUDIENCE: z.string().optional().describe("Audience (`aud`) that tokens of AUTH_ISSUER must be for."),

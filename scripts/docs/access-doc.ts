@@ -9,7 +9,8 @@ const INTRODUCTION = `# Who may do what
 A request has one principal: nobody (no credentials), a user (an access token), or an API key. Inside the system a node
 is a fourth kind, a service, which may do everything. Where no column says yes the answer is 401 without credentials
 and 403 with them. An ordinary user gets 403 for the id of somebody else, whether or not there is such a user, and 404 for
-the image of somebody else.
+the image of somebody else. With an external issuer (\`AUTH_ISSUER\`), only admins and services change the \`email\` of a user
+or create one with a \`password\`.
 `;
 
 /** The text of `docs/access.md`, generated from the access table and the routes. */

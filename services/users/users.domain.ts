@@ -1,5 +1,6 @@
 import { absenceOf, entryOf, type CacheEntry } from "../../broker/cache/entry.ts";
 import { invalidField } from "../../broker/errors.ts";
+import type { Principal } from "../../lib/principal.ts";
 import {
   normaliseEmail,
   type ListUsers,
@@ -8,7 +9,13 @@ import {
   type UserChanges,
   type UserRole,
 } from "./users.contract.ts";
-import { restoreWindowClosed, userNotDeleted, userNotFound, versionMismatch } from "./users.errors.ts";
+import {
+  onlyAdminsGive,
+  restoreWindowClosed,
+  userNotDeleted,
+  userNotFound,
+  versionMismatch,
+} from "./users.errors.ts";
 
 /** How long a deleted user can be restored. */
 export const RESTORE_WINDOW_DAYS = 30;
@@ -140,6 +147,17 @@ export function requireLiveUser(
   expectedVersions?: readonly number[],
 ): asserts record is UserRecord {
   requireUser(record?.deletedAt ? null : record, id, expectedVersions);
+}
+
+/**
+ * Lets only admins and services decide whose an account is where an external issuer vouches for addresses, which we do
+ * not verify: who changes the address of an account gives it away, who makes one with a password keeps a way in to it.
+ *
+ * @throws FORBIDDEN
+ */
+export function requireAdmin(principal: Principal | undefined, field: "email" | "password"): void {
+  const isAdmin = principal?.kind === "user" && principal.role === "admin";
+  if (!isAdmin && principal?.kind !== "service") throw onlyAdminsGive(field);
 }
 
 /** @throws USER_NOT_DELETED, RESTORE_WINDOW_CLOSED */

@@ -21,3 +21,14 @@ export const restoreWindowClosed = (days: number) =>
 
 export const versionMismatch = (current: number) =>
   appError("PRECONDITION_FAILED", { detail: `The current version is ${current}.` });
+
+export const onlyAdminsGive = (field: string) =>
+  appError("FORBIDDEN", {
+    errors: [
+      {
+        field,
+        rule: "admin",
+        message: `With an external issuer only an admin gives the '${field}' of a user.`,
+      },
+    ],
+  });

@@ -3,6 +3,7 @@ import type { Node } from "../../bootstrap/node.ts";
 import type { AppServiceSchema } from "../../broker/service-schema.ts";
 import { newId } from "../../lib/ids.ts";
 import { callAsNode, type ActionParams, type ActionResult } from "../../lib/contracts.ts";
+import type { PrincipalMeta } from "../../lib/principal.ts";
 import { DatabaseMixin, type DatabaseMixinThis } from "../../mixins/database.mixin.ts";
 import { HealthMixin } from "../../mixins/health.mixin.ts";
 import { createListPages } from "../../mixins/list-pages.ts";
@@ -24,7 +25,7 @@ import { positionOf, UsersRepository } from "./users.repository.ts";
 type Settings = { idField: string };
 
 interface Methods extends UnitOfWorkMethods, ChangingMethods {
-  createUser(ctx: Context<contract.NewUser>, role: contract.UserRole): Promise<contract.User>;
+  createUser(ctx: Context<contract.NewUser, PrincipalMeta>, role: contract.UserRole): Promise<contract.User>;
 }
 
 interface Variables extends DatabaseMixinThis<contract.User> {
@@ -32,11 +33,12 @@ interface Variables extends DatabaseMixinThis<contract.User> {
 }
 
 type UsersService = Service<Settings> & Methods & Variables;
-type Params<Name extends keyof contract.UsersActions> = Context<ActionParams<Name>>;
+type Params<Name extends keyof contract.UsersActions> = Context<ActionParams<Name>, PrincipalMeta>;
 
 export function createUsersService(node: Node): AppServiceSchema<Settings, Methods, Variables> {
   const { database, config } = node;
   const pages = createListPages(node.secret);
+  const hasExternalIssuer = config.AUTH_ISSUER !== undefined;
 
   return {
     name: "users",
@@ -152,11 +154,18 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
     },
 
     methods: {
-      async createUser(this: UsersService, ctx: Context<contract.NewUser>, role: contract.UserRole) {
+      async createUser(
+        this: UsersService,
+        ctx: Context<contract.NewUser, PrincipalMeta>,
+        role: contract.UserRole,
+      ) {
         const id = newId();
         const { password } = ctx.params;
-        // Before the user, so that none is there whose password was refused; one without a user is deleted later.
-        if (password !== undefined) await setPassword(ctx, id, password);
+        if (password !== undefined) {
+          if (hasExternalIssuer) domain.requireAdmin(ctx.meta.principal, "password");
+          // Before the user, so that none is there whose password was refused; one without a user is deleted later.
+          await setPassword(ctx, id, password);
+        }
         return this.unitOfWork(ctx, async (work) => {
           const record = domain.createUser(id, ctx.params, role, work.now);
           work.transaction.enlist(this.repository.insert(record, work.transaction));
@@ -167,12 +176,15 @@ export function createUsersService(node: Node): AppServiceSchema<Settings, Metho
         });
       },
 
-      async changeUser(this: UsersService, ctx: Context<{ id: string }>, change: Change) {
+      async changeUser(this: UsersService, ctx: Context<{ id: string }, PrincipalMeta>, change: Change) {
         // Not when the request was done before: the user may have logged in since.
         let hasEndedSessions = false;
         const user = await this.unitOfWork(ctx, async (work) => {
           const current = await this.repository.lock(ctx.params.id, work.transaction);
           const { record, changes, event } = await change(current, work);
+          if (hasExternalIssuer && changes.email !== undefined) {
+            domain.requireAdmin(ctx.meta.principal, "email");
+          }
           const isChanged = Object.keys(changes).length > 0;
           const next = isChanged ? domain.applyChanges(record, changes, work.now) : record;
           const result = domain.toUser(next);

@@ -1,12 +1,9 @@
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWK } from "jose";
 
 import { call } from "../../lib/contracts.ts";
 import { TokenVerifier } from "../../services/api/token-verifier.ts";
 import { createUserWithPassword, logIn, startAuthNodes, type AuthNodes } from "../support/auth-nodes.ts";
+import { startTestIssuer, type TestIssuer } from "../support/external-issuer.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 import { startTestNodes, type TestNodes } from "../support/test-nodes.ts";
 import { signingKey, TEST_AUTH_KEY } from "../support/test-tokens.ts";
@@ -80,54 +77,32 @@ function kidOf(token: string): string {
 }
 
 describe("a token of the external issuer", () => {
-  const ISSUER = "https://id.example";
-  const AUDIENCE = "https://api.example";
   let nodes: TestNodes;
   let auth: AuthNodes;
-  let server: Server;
-  let key: CryptoKey;
-  const jwks: { keys: JWK[] } = { keys: [] };
-  let isAnswering = true;
+  let issuer: TestIssuer;
 
   beforeAll(async () => {
     nodes = await startTestNodes();
-    auth = await startAuthNodes(nodes);
-    const pair = await generateKeyPair("RS256");
-    key = pair.privateKey;
-    jwks.keys.push({ ...(await exportJWK(pair.publicKey)), kid: "theirs", alg: "RS256", use: "sig" });
-    server = createServer((_request, response) => {
-      if (isAnswering) response.end(JSON.stringify(jwks));
-      else response.writeHead(500).end();
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    [auth, issuer] = await Promise.all([startAuthNodes(nodes), startTestIssuer()]);
   });
 
   afterAll(async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
     await nodes.stop();
+    await issuer.stop();
   });
 
   async function startVerifier(): Promise<TokenVerifier> {
-    const { port } = server.address() as AddressInfo;
-    const external = { issuer: ISSUER, audience: AUDIENCE, jwksUrl: `http://127.0.0.1:${port}/keys` };
+    const { external } = issuer;
     const verifier = new TokenVerifier({ broker: auth.caller, log: silentLogger, external });
     stops.push(() => verifier.stop());
     await verifier.start();
     return verifier;
   }
 
-  const tokenFor = (email: string, claims: object = {}, header: object = {}) =>
-    new SignJWT({ email, email_verified: true, iss: ISSUER, aud: AUDIENCE, sub: "their-4711", ...claims })
-      .setProtectedHeader({ alg: "RS256", typ: "JWT", kid: "theirs", ...header })
-      .setIssuedAt()
-      .setExpirationTime("10m")
-      .sign(key);
-
   test("is that of our user with its verified address, with our role", async () => {
     const verifier = await startVerifier();
     const user = await createUserWithPassword(auth.caller);
-    const token = await tokenFor(user.email.toUpperCase(), { role: "admin" });
+    const token = await issuer.tokenFor(user.email.toUpperCase(), { role: "admin" });
 
     const expected = { kind: "user", id: user.id, role: "user" };
     expect(await verifier.verifyToken(token)).toEqual(expected);
@@ -140,7 +115,7 @@ describe("a token of the external issuer", () => {
       await createUserWithPassword(auth.caller),
       await createUserWithPassword(auth.caller),
     ];
-    const tokens = [await tokenFor(suspended.email), await tokenFor(deleted.email)] as const;
+    const tokens = [await issuer.tokenFor(suspended.email), await issuer.tokenFor(deleted.email)] as const;
     for (const token of tokens) await verifier.verifyToken(token);
     await nodes.sql("UPDATE users.users SET status = 'suspended' WHERE id = $1", [suspended.id]);
     await call(auth.caller, "users.delete", { id: deleted.id });
@@ -169,7 +144,7 @@ describe("a token of the external issuer", () => {
   ])("is refused with %s", async (_name, claims, header) => {
     const verifier = await startVerifier();
     const user = await createUserWithPassword(auth.caller);
-    const token = await tokenFor(user.email, claims, header);
+    const token = await issuer.tokenFor(user.email, claims, header);
 
     await expect(verifier.verifyToken(token)).rejects.toMatchObject(INVALID);
   });
@@ -177,7 +152,7 @@ describe("a token of the external issuer", () => {
   test("is refused with an algorithm that is not that of its key", async () => {
     const verifier = await startVerifier();
     const user = await createUserWithPassword(auth.caller);
-    const [, ...rest] = (await tokenFor(user.email)).split(".");
+    const [, ...rest] = (await issuer.tokenFor(user.email)).split(".");
     const header = Buffer.from(JSON.stringify({ alg: "PS256", kid: "theirs" })).toString("base64url");
 
     await expect(verifier.verifyToken([header, ...rest].join("."))).rejects.toMatchObject(INVALID);
@@ -186,14 +161,14 @@ describe("a token of the external issuer", () => {
   test("is neither accepted nor refused while their keys cannot be read, and ours are not concerned", async () => {
     const verifier = await startVerifier();
     const user = await createUserWithPassword(auth.caller);
-    isAnswering = false;
+    issuer.isAnswering = false;
 
-    await expect(verifier.verifyToken(await tokenFor(user.email))).rejects.toMatchObject({
+    await expect(verifier.verifyToken(await issuer.tokenFor(user.email))).rejects.toMatchObject({
       type: "SERVICE_UNAVAILABLE",
     });
     await verifier.verifyToken((await logIn(auth.caller, user)).accessToken);
-    isAnswering = true;
-    expect(await verifier.verifyToken(await tokenFor(user.email))).toMatchObject({ id: user.id });
+    issuer.isAnswering = true;
+    expect(await verifier.verifyToken(await issuer.tokenFor(user.email))).toMatchObject({ id: user.id });
   });
 
   test("is not ours to accept without a configuration that says so", async () => {
@@ -202,6 +177,6 @@ describe("a token of the external issuer", () => {
     await verifier.start();
     const user = await createUserWithPassword(auth.caller);
 
-    await expect(verifier.verifyToken(await tokenFor(user.email))).rejects.toMatchObject(INVALID);
+    await expect(verifier.verifyToken(await issuer.tokenFor(user.email))).rejects.toMatchObject(INVALID);
   });
 });
