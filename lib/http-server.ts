@@ -1,4 +1,10 @@
-import { createServer, STATUS_CODES, type IncomingMessage, type Server } from "node:http";
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { Socket } from "node:net";
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
@@ -10,6 +16,12 @@ import { StartupError } from "./startup-error.ts";
 
 /** Answers a request. */
 export type Listener = (request: IncomingMessage, response: ListedHeadersResponse) => void;
+
+/** For so long a client that is refused while it sends may go on, in vain. */
+export const LINGER_MS = 2000;
+
+/** For so long a client may take nothing of an answer. */
+const STALL_MS = 30_000;
 
 /** An HTTP server that slow, silent or greedy clients cannot hold, and that refuses with problem documents. */
 export function createHttpServer(handler: Listener): Server {
@@ -41,6 +53,13 @@ export function createHttpServer(handler: Listener): Server {
   );
   server.maxConnections = 20_000;
   server.on("clientError", answerClientError);
+  server.timeout = STALL_MS;
+  server.on("timeout", (socket: Socket) => {
+    // With nothing to take, the client waits for an answer; unless the time is that of connections which are kept alive.
+    const isWaiting = socket.writableLength === 0 && socket.timeout === server.timeout;
+    if (!isWaiting) socket.destroy();
+  });
+  spareSlowReaders(server);
   // Node would answer 417, with an empty body; an expectation that is not known may be ignored (RFC 9110, 10.1.1).
   server.on("checkExpectation", listener);
   server.on("checkContinue", (request, response) => {
@@ -51,6 +70,20 @@ export function createHttpServer(handler: Listener): Server {
     listener(request, response);
   });
   return server;
+}
+
+/** Node takes a connection for idle once its answer has ended, though the client has yet to take the rest of it. */
+function spareSlowReaders(server: Server): void {
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  const closeIdle = server.closeIdleConnections.bind(server);
+  server.closeIdleConnections = () => {
+    const isTaken = [...sockets].every(({ writableLength }) => writableLength === 0);
+    if (isTaken) closeIdle();
+  };
 }
 
 /** The target of a request without scheme and host, which a client that takes us for a proxy sends (RFC 9112, 3.2.2). */
@@ -127,25 +160,33 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
 
 /** Answers what Node's parser could not read, with a problem document like everything else. */
 function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === "ECONNRESET") {
-    socket.destroy();
-    return;
-  }
-  refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST");
+  if (error.code === "ECONNRESET") socket.destroy();
+  // Else it is about to be closed, and what else arrives is of no interest.
+  else if (socket.writable) refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? "MALFORMED_REQUEST");
 }
 
+/** Ends a connection; with a problem document, unless that would get into an answer which has begun. */
 function refuse(socket: Socket, code: ErrorCode): void {
+  // oxlint-disable-next-line no-underscore-dangle -- the name is Node's, which looks at it for the same reason
+  const underWay = (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage;
+  if (underWay?.headersSent) socket.end();
+  else socket.end(refusalText(code));
+  // The client may never close its side, and Node tells of a connection that is too slow only once. Not at once, as bytes
+  // for a connection that is closed reset it, and the client may lose the answer with it (RFC 9112, 9.6).
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(timer));
+}
+
+function refusalText(code: ErrorCode): string {
   const problem = toProblem({ type: code }, { instance: "", requestId: newId() });
   const body = JSON.stringify(problem);
-  socket.end(
-    [
-      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
-      "Content-Type: application/problem+json",
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      `X-Request-Id: ${problem.requestId}`,
-      "Connection: close",
-      "",
-      body,
-    ].join("\r\n"),
-  );
+  return [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    "Content-Type: application/problem+json",
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `X-Request-Id: ${problem.requestId}`,
+    "Connection: close",
+    "",
+    body,
+  ].join("\r\n");
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { JsonText } from "../../broker/json-text.ts";
 import { appError } from "../../broker/errors.ts";
+import { LINGER_MS } from "../../lib/http-server.ts";
 import { toProblem } from "../../lib/problem.ts";
 import { negotiateProblem, toXml, type Format } from "./representation.ts";
 
@@ -10,9 +11,6 @@ import { negotiateProblem, toXml, type Format } from "./representation.ts";
  * upload.
  */
 const RETRY_AFTER_SECONDS = 2;
-
-/** For so long a client that is refused in the middle of its body may go on sending it in vain. */
-const LINGER_MS = 2000;
 
 /** Sends `value`, which may be JSON already if that is the format, as the body in the format that the client wants. */
 export function sendBody(

@@ -1,0 +1,143 @@
+import { once } from "node:events";
+import type { Server, ServerResponse } from "node:http";
+import { connect, type AddressInfo, type Socket } from "node:net";
+import { promisify } from "node:util";
+
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+
+import { createHttpServer, drain } from "../../../lib/http-server.ts";
+import { waitFor } from "../../support/wait-for.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/** Far more than sockets take for a client that reads nothing. */
+const MUCH = Buffer.alloc(16_000_000, "a");
+const SOON_MS = 300;
+
+let server: Server;
+let clients: Socket[];
+/** How requests are answered. */
+let answer: (response: ServerResponse) => void;
+
+beforeEach(async () => {
+  clients = [];
+  answer = (response) => response.end("answered");
+  server = createHttpServer((request, response) => {
+    request.resume();
+    answer(response);
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+});
+
+afterEach(async () => {
+  for (const client of clients) client.destroy();
+  if (!server.listening) return;
+  const closed = once(server, "close");
+  server.close();
+  server.closeAllConnections();
+  await closed;
+});
+
+/** A client that sends this, and never closes its side of the connection. */
+async function send(text: string): Promise<Socket> {
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  clients.push(client);
+  await once(client, "connect");
+  client.on("error", () => undefined).write(text);
+  return client;
+}
+
+/** What a client gets until its connection ends, of which it keeps its own side. */
+async function receive(client: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  client.on("data", (chunk: Buffer) => chunks.push(chunk));
+  await once(client, "end");
+  return Buffer.concat(chunks).toString();
+}
+
+const countConnections = (): Promise<number> => promisify(server.getConnections.bind(server))();
+const untilNoConnections = () =>
+  waitFor(async () => (await countConnections()) === 0, { description: "no connection to be left" });
+
+describe("a client that never closes its connection is told why it is refused, and disconnected, when it", () => {
+  test.each([
+    ["sends nothing", "", 408],
+    ["does not end its headers", "GET / HTTP/1.1\r\nHost: a\r\nX-", 408],
+    ["does not end its body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1", 408],
+    ["does not speak HTTP", "\0\u0001\u0002\r\n\r\n", 400],
+    ["names no host", "GET / HTTP/1.1\r\n\r\n", 400],
+    ["sends more headers than are taken", `${GET.trimEnd()}\r\nX-A: ${"a".repeat(17_000)}\r\n\r\n`, 431],
+  ])("%s", async (_, text, status) => {
+    server.headersTimeout = SOON_MS;
+    server.requestTimeout = SOON_MS;
+    answer = () => undefined;
+    const client = await send(text);
+    expect(await receive(client)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*"status":${status}`, "s"));
+    await untilNoConnections();
+  });
+});
+
+test("a client that goes on sending after it was refused gets the answer", async () => {
+  const client = await send("\0\r\n\r\n");
+  for (let count = 0; count < 3; count += 1) {
+    await once(server, "clientError");
+    client.write("\0\r\n\r\n");
+  }
+  expect(await receive(client)).toMatch(/^HTTP\/1\.1 400 .*\}$/s);
+});
+
+test("a request that cannot be read ends the answer to the one before, and leaves it as it is", async () => {
+  answer = (response) => {
+    response.writeHead(200, { "Content-Length": 1000 }).write("the beginning");
+  };
+  const client = await send(GET);
+  const received = receive(client);
+  await once(client, "data");
+  client.write("\0\r\n\r\n");
+  expect(await received).toMatch(/\r\n\r\nthe beginning$/);
+  await untilNoConnections();
+});
+
+describe("a client that takes nothing of its answer is disconnected", () => {
+  beforeEach(() => {
+    server.timeout = SOON_MS;
+  });
+
+  test.each(["", "Connection: close\r\n"])("%s", async (header) => {
+    answer = (response) => response.end(MUCH);
+    const client = await send(`GET / HTTP/1.1\r\nHost: a\r\n${header}\r\n`);
+    client.pause();
+    await waitFor(async () => (await countConnections()) === 1, { description: "the connection" });
+    await untilNoConnections();
+  });
+
+  test("but not while it waits for one that takes long", async () => {
+    const { promise: late, resolve } = Promise.withResolvers<ServerResponse>();
+    answer = resolve;
+    const client = await send(GET);
+    client.pause();
+    const response = await late;
+    await once(server, "timeout");
+    expect(response.socket?.destroyed).toBe(false);
+    response.end(MUCH);
+    await untilNoConnections();
+  });
+});
+
+test("a connection on which nothing is asked for any more is closed", async () => {
+  Object.assign(server, { keepAliveTimeout: SOON_MS, keepAliveTimeoutBuffer: 0 });
+  expect(await receive(await send(GET))).toMatch(/answered$/);
+  await untilNoConnections();
+});
+
+test("a server that stops lets clients take what they are slow to take", async () => {
+  answer = (response) => response.end(MUCH);
+  const client = await send(GET);
+  await once(client, "readable");
+  const drained = drain(server, 0, 30_000);
+  await waitFor(() => !server.listening, { description: "the server to take no more connections" });
+  const answered = await receive(client);
+  expect(answered.length).toBeGreaterThan(MUCH.length);
+  client.destroy();
+  await drained;
+});
