@@ -273,6 +273,13 @@ export const ERROR_CATALOGUE = {
     description:
       "The client has uploads under way, and the last places of the gateway are for clients that have none. Nothing was executed. Try again after `Retry-After` seconds, or when one of them has ended.",
   },
+  TOO_MANY_DOWNLOADS: {
+    status: 429,
+    title: "Too many files at the same time",
+    retryable: true,
+    description:
+      "The client is slow to take the files that it has asked for, and the last places of the gateway are for clients that have none. Try again after `Retry-After` seconds, or when it has taken one of them.",
+  },
   HEADERS_TOO_LARGE: {
     status: 431,
     title: "The headers are too large",

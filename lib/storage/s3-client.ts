@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { S3Client } from "@aws-sdk/client-s3";
+import { MAX_SLOW_READS } from "./storage.ts";
 
 export interface S3ClientOptions {
   /** Undefined: that of AWS. */
@@ -11,12 +12,14 @@ export interface S3ClientOptions {
   /** Whether the bucket is in the path of URLs, and not in the host name. */
   isPathStyle: boolean;
   timeoutMs: number;
+  /** Connections at the same time. Only tests have another number. */
+  maxSockets?: number;
 }
 
 /** The SDK tries again when a connection breaks or the server says that it is busy, but not what is sent as a stream. */
 const MAX_ATTEMPTS = 2;
-/** Each client that is slow to take a file holds one, and memory with it. Without a free one, nothing can be stored. */
-const MAX_SOCKETS = 500;
+/** Readers that are slow hold one each, and leave these for everything else. */
+const MAX_SOCKETS = MAX_SLOW_READS + 100;
 const CHECKSUM_HEADER = /^x-amz-(?:sdk-)?checksum-/i;
 
 const nothing = (): void => undefined;
@@ -24,7 +27,15 @@ const nothing = (): void => undefined;
 const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 export function createS3Client(options: S3ClientOptions): S3Client {
-  const { endpoint, region, accessKeyId, secretAccessKey, isPathStyle, timeoutMs } = options;
+  const {
+    endpoint,
+    region,
+    accessKeyId,
+    secretAccessKey,
+    isPathStyle,
+    timeoutMs,
+    maxSockets = MAX_SOCKETS,
+  } = options;
   const client = new S3Client({
     region,
     forcePathStyle: isPathStyle,
@@ -35,8 +46,8 @@ export function createS3Client(options: S3ClientOptions): S3Client {
     logger: SILENT,
     requestHandler: {
       connectionTimeout: timeoutMs,
-      httpAgent: { maxSockets: MAX_SOCKETS },
-      httpsAgent: { maxSockets: MAX_SOCKETS },
+      httpAgent: { maxSockets },
+      httpsAgent: { maxSockets },
     },
     ...(endpoint !== undefined && { endpoint }),
     ...(accessKeyId !== undefined &&

@@ -15,6 +15,9 @@ export interface ObjectInfo {
   modifiedAt: Date;
 }
 
+/** So many objects may be read at the same time for readers that take as long as they like. */
+export const MAX_SLOW_READS = 400;
+
 /** Bytes `start` to `end` of an object, both included, counted from 0. */
 export interface ByteRange {
   start: number;

@@ -153,7 +153,8 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
       const guard = new Guard({ verifier, limits, isSignupOpen: config.SIGNUP === "open" });
       this.eventAnswers = createEventAnswers({ broker, guard, log });
       const { IMAGE_UPLOADS_MAX: uploadsMax, TRUST_PROXY: proxies } = config;
-      this.uploads = new ImageUploads({ storage, uploadsMax, clientOf: clientReader(proxies), log });
+      const clientOf = clientReader(proxies);
+      this.uploads = new ImageUploads({ storage, uploadsMax, clientOf, log });
       const parts: RestHandlerParts = {
         broker,
         guard,
@@ -173,7 +174,7 @@ export function createApiService(node: Node): AppServiceSchema<Settings, Methods
         isDraining: () => node.isStopping(),
       };
       const render = (file: MediaFile) => call(broker, "images.render", file);
-      const media = new Media({ storage, secret, config, limits, log, render });
+      const media = new Media({ storage, secret, config, limits, clientOf, log, render });
       this.receive = reception(receptionParts, (request, response) => {
         if (request.url.startsWith(MEDIA_PREFIX)) {
           void media.answer(request, response);

@@ -5,13 +5,16 @@ import type { Logger } from "pino";
 import { appError } from "../../broker/errors.ts";
 import { mediaType, parseMediaPath, type MediaFile } from "../../lib/media-path.ts";
 import { createUrlSigner, type UrlSigner } from "../../lib/signed-url.ts";
+import { MAX_SLOW_READS, type ByteRange } from "../../lib/storage/storage.ts";
 import { rangeOf } from "./byte-range.ts";
+import type { ClientReader } from "./client-address.ts";
 import { knownTag } from "./entity-tag.ts";
 import type { GatewayRequest } from "./gateway-request.ts";
 import { ANONYMOUS } from "./guard.ts";
 import { MediaFiles, type KnownFile, type MediaFilesParts } from "./media-files.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import { pathOf, READ_METHODS, sendAllowed, sendEmpty, sendProblem } from "./respond.ts";
+import { SharedPlaces } from "./shared-places.ts";
 
 export const MEDIA_PREFIX = "/media/";
 const PUBLIC_ROUTE = "/media/:hash/:file";
@@ -19,8 +22,6 @@ const PRIVATE_ROUTE = "/media/private/:hash/:file";
 export const MEDIA_ROUTES = [PUBLIC_ROUTE, PRIVATE_ROUTE];
 
 const YEAR_SECONDS = 31_536_000;
-/** For so long a client may take nothing. */
-const IDLE_MS = 30_000;
 
 /** What a pipeline says when the other side is gone: in the middle, or before it has begun. */
 const CLIENT_HAS_LEFT: ReadonlySet<unknown> = new Set([
@@ -28,13 +29,18 @@ const CLIENT_HAS_LEFT: ReadonlySet<unknown> = new Set([
   "ERR_STREAM_UNABLE_TO_PIPE",
 ]);
 
+/** What depends on who asks: a CDN that keeps the answer would tell it to everybody. */
+const OF_ONE_CLIENT = ["Access-Control-Expose-Headers", "RateLimit", "RateLimit-Policy", "Vary"];
+
 interface MediaParts extends MediaFilesParts {
   /** The node's SECRET, with which URLs of private images are signed. */
   secret: string;
   /** Undefined: none. */
   limits: RateLimits | undefined;
-  /** A client that takes nothing for so long is disconnected; 30 s by default. */
-  idleMs?: number;
+  /** Among clients, what is sent from the storage at the same time is shared. */
+  clientOf: ClientReader;
+  /** Files sent from the storage at the same time. Only tests have another number. */
+  maxSlowReads?: number;
   log: Logger;
 }
 
@@ -53,10 +59,12 @@ export class Media {
   readonly #parts: MediaParts;
   readonly #files: MediaFiles;
   readonly #signer: UrlSigner;
+  readonly #places: SharedPlaces;
 
   constructor(parts: MediaParts) {
     this.#parts = parts;
     this.#files = new MediaFiles(parts);
+    this.#places = new SharedPlaces(parts.maxSlowReads ?? MAX_SLOW_READS, "TOO_MANY_DOWNLOADS");
     this.#signer = createUrlSigner(parts.secret);
   }
 
@@ -88,11 +96,12 @@ export class Media {
   async #answerRead(request: GatewayRequest, response: ServerResponse): Promise<void> {
     const wanted = this.#wantedBy(request);
     const { file } = wanted;
-    const { method, headers } = request;
+    const { headers } = request;
+    const isRead = request.method === "GET";
     const admit = () => this.#admit(request, response);
     const recalled = this.#files.recall(file);
     // One look at the storage, unless it has to be known first what is there.
-    const isPlain = method === "GET" && headers["if-none-match"] === undefined && headers.range === undefined;
+    const isPlain = isRead && headers["if-none-match"] === undefined && headers.range === undefined;
     const whole = !recalled && isPlain ? await this.#files.read(file, admit) : undefined;
     const known = recalled ?? whole ?? (await this.#files.head(file, admit));
     const { info, tag } = known;
@@ -101,23 +110,20 @@ export class Media {
       sendEmpty(response, 304);
       return;
     }
-    const range = method === "GET" ? rangeAskedOf(known, request) : undefined;
+    const range = isRead ? rangeAskedOf(known, request) : undefined;
     if (range === "unsatisfiable") {
       response.setHeader("Content-Range", `bytes */${info.bytes}`);
       throw appError("RANGE_NOT_SATISFIABLE", { detail: `The file has ${info.bytes} bytes.` });
     }
-    const sent = whole ?? (method === "GET" ? await this.#files.read(file, admit, range) : undefined);
-    setCacheHeaders(response, wanted, tag);
-    response.setHeader("Content-Type", mediaType(file.format));
-    response.setHeader("Accept-Ranges", "bytes");
-    response.setHeader("Content-Length", range ? range.end - range.start + 1 : info.bytes);
-    if (range) {
-      response.statusCode = 206;
-      response.setHeader("Content-Range", `bytes ${range.start}-${range.end}/${info.bytes}`);
+    const body = isRead ? (whole ?? (await this.#files.read(file, admit, range))).body : undefined;
+    const describe = () => setFileHeaders(response, wanted, known, range);
+    if (body && !Buffer.isBuffer(body)) {
+      await this.#sendStream(request, response, body, describe);
+      return;
     }
-    if (!sent) response.end();
-    else if (Buffer.isBuffer(sent.body)) this.#sendBytes(response, sent.body);
-    else await this.#sendStream(request, response, sent.body);
+    describe();
+    if (body) this.#sendBytes(response, body);
+    else response.end();
   }
 
   /** For what has to be made. @throws RATE_LIMITED */
@@ -131,21 +137,36 @@ export class Media {
     // The system has taken them all, or the client has left: there is nothing to wait for.
     if (response.writableFinished || response.destroyed) return;
     response.once("close", this.#files.lend(bytes.length));
-    this.#disconnectWhenIdle(response);
   }
 
-  #disconnectWhenIdle(response: ServerResponse): void {
-    response.setTimeout(this.#parts.idleMs ?? IDLE_MS, () => response.destroy());
+  /**
+   * As fast as the client takes it.
+   *
+   * @param describe sets the headers
+   * @throws TOO_MANY_DOWNLOADS, OVERLOADED
+   */
+  async #sendStream(
+    request: GatewayRequest,
+    response: ServerResponse,
+    stream: Readable,
+    describe: () => void,
+  ): Promise<void> {
+    const client = this.#parts.clientOf(request, ANONYMOUS);
+    try {
+      await this.#places.run(client, async () => {
+        describe();
+        await this.#pipe(request, response, stream);
+      });
+    } finally {
+      // Not even begun, for a client that was refused or had left already.
+      stream.destroy();
+    }
   }
 
-  /** As fast as the client takes it. */
-  async #sendStream(request: GatewayRequest, response: ServerResponse, stream: Readable): Promise<void> {
-    this.#disconnectWhenIdle(response);
+  async #pipe(request: GatewayRequest, response: ServerResponse, stream: Readable): Promise<void> {
     try {
       await pipeline(stream, response);
     } catch (error) {
-      // For a client that had left already, the pipeline has not begun, and does not end what it was to read.
-      stream.destroy();
       // Such clients are in the access log.
       if (CLIENT_HAS_LEFT.has((error as NodeJS.ErrnoException).code)) return;
       this.#parts.log.warn({ err: error, requestId: request.id }, "a file was not sent whole");
@@ -156,6 +177,22 @@ export class Media {
 /** The part of a file that the client asks for, unless it has parts of another one. */
 function rangeAskedOf({ info, tag }: KnownFile, { headers }: GatewayRequest): ReturnType<typeof rangeOf> {
   return (headers["if-range"] ?? tag) === tag ? rangeOf(headers.range, info.bytes) : undefined;
+}
+
+/** What belongs to an answer with a file, or a part of it. */
+function setFileHeaders(
+  response: ServerResponse,
+  wanted: Wanted,
+  { info, tag }: KnownFile,
+  range: ByteRange | undefined,
+): void {
+  setCacheHeaders(response, wanted, tag);
+  response.setHeader("Content-Type", mediaType(wanted.file.format));
+  response.setHeader("Accept-Ranges", "bytes");
+  response.setHeader("Content-Length", range ? range.end - range.start + 1 : info.bytes);
+  if (!range) return;
+  response.statusCode = 206;
+  response.setHeader("Content-Range", `bytes ${range.start}-${range.end}/${info.bytes}`);
 }
 
 /** What belongs to each answer about a file, also to the one that the client has it. */
@@ -169,5 +206,5 @@ function setCacheHeaders(
   if (visibility === "private") return;
   // Everybody may read them. Were it said to each origin by its name, a CDN would have to keep them for each.
   response.setHeader("Access-Control-Allow-Origin", "*");
-  response.removeHeader("Vary");
+  for (const name of OF_ONE_CLIENT) response.removeHeader(name);
 }

@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 import { appError } from "../../broker/errors.ts";
 import { saveStream, type SavedBytes } from "../../lib/saved-stream.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../../lib/temporary-folder.ts";
+import { SharedPlaces } from "./shared-places.ts";
 import { fileOf, tooLarge } from "./upload-body.ts";
-import { UploadPlaces } from "./upload-places.ts";
 
 /** An upload that has arrived, in a file of this node. */
 export interface SpooledUpload extends SavedBytes {
@@ -23,12 +23,12 @@ interface SpoolLimits {
  */
 export class UploadSpool {
   readonly #limitBytes: number;
-  readonly #places: UploadPlaces;
+  readonly #places: SharedPlaces;
   #folder: TemporaryFolder | undefined;
 
   constructor({ uploads, bytes }: SpoolLimits) {
     this.#limitBytes = bytes;
-    this.#places = new UploadPlaces(uploads);
+    this.#places = new SharedPlaces(uploads, "TOO_MANY_UPLOADS");
   }
 
   /** Until then it takes nothing. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { get, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
 
 import { loadConfig } from "../../lib/config.ts";
+import { createHttpServer } from "../../lib/http-server.ts";
 import { mediaKey, mediaPath, type MediaFile } from "../../lib/media-path.ts";
 import type { Storage } from "../../lib/storage/storage.ts";
 import { createStorage } from "../../lib/storage/create-storage.ts";
@@ -41,10 +42,11 @@ beforeEach(async () => {
     secret: "a secret of the test, 32 characters",
     limits: undefined,
     log: silentLogger,
-    idleMs: 2000,
+    clientOf: () => "a client",
     render: () => Promise.reject(new Error("everything is there")),
   });
-  server = createServer((request, response) => void media.answer(request as GatewayRequest, response));
+  server = createHttpServer((request, response) => void media.answer(request as GatewayRequest, response));
+  server.timeout = 2000;
   await once(server.listen(0, "127.0.0.1"), "listening");
 });
 

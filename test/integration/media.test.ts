@@ -341,11 +341,26 @@ describe("with limits of requests", () => {
   beforeEach(async () => {
     limited = await startTestGateway(
       { "images.render": () => render({} as GatewayCall) },
-      { RATE_LIMIT: "on", RATE_LIMIT_READS: "3/1h" },
+      { RATE_LIMIT: "on", RATE_LIMIT_READS: "3/1h", CORS_ORIGINS: "https://app.example" },
     );
   });
 
   afterEach(() => limited.stop());
+
+  test("the answer to the first client of a file, which a CDN keeps, says nothing of that client", async () => {
+    const anyone = new RestClient(limited.url);
+    const file = newFile();
+    render = async () => {
+      await store(file, BYTES, limited);
+      return null;
+    };
+    const { status, headers } = await anyone.get(mediaPath(file), { origin: "https://app.example" });
+    const later = await anyone.get(mediaPath(file));
+    anyone.close();
+    expect(status).toBe(200);
+    expect(headers["cache-control"]).toContain("public");
+    expect(Object.keys(headers).toSorted()).toEqual(Object.keys(later.headers).toSorted());
+  });
 
   test("only what has to be made counts", async () => {
     const anyone = new RestClient(limited.url);

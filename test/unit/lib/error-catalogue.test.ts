@@ -27,6 +27,7 @@ describe("the catalogue", () => {
       ["IDEMPOTENCY_IN_FLIGHT", 409],
       ["RATE_LIMITED", 429],
       ["TOO_MANY_UPLOADS", 429],
+      ["TOO_MANY_DOWNLOADS", 429],
       ["SERVICE_UNAVAILABLE", 503],
       ["DATABASE_UNAVAILABLE", 503],
       ["STORAGE_UNAVAILABLE", 503],

@@ -3,7 +3,7 @@ import type { Server, ServerResponse } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
 import { promisify } from "node:util";
 
-import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 
 import { createHttpServer, drain } from "../../../lib/http-server.ts";
 import { waitFor } from "../../support/wait-for.ts";
@@ -59,31 +59,37 @@ const countConnections = (): Promise<number> => promisify(server.getConnections.
 const untilNoConnections = () =>
   waitFor(async () => (await countConnections()) === 0, { description: "no connection to be left" });
 
-describe("a client that never closes its connection is told why it is refused, and disconnected, when it", () => {
-  test.each([
-    ["sends nothing", "", 408],
-    ["does not end its headers", "GET / HTTP/1.1\r\nHost: a\r\nX-", 408],
-    ["does not end its body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1", 408],
-    ["does not speak HTTP", "\0\u0001\u0002\r\n\r\n", 400],
-    ["names no host", "GET / HTTP/1.1\r\n\r\n", 400],
-    ["sends more headers than are taken", `${GET.trimEnd()}\r\nX-A: ${"a".repeat(17_000)}\r\n\r\n`, 431],
-  ])("%s", async (_, text, status) => {
-    server.headersTimeout = SOON_MS;
-    server.requestTimeout = SOON_MS;
-    answer = () => undefined;
-    const client = await send(text);
-    expect(await receive(client)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*"status":${status}`, "s"));
-    await untilNoConnections();
-  });
+test("clients that never close their connections are told why they are refused, and disconnected", async () => {
+  Object.assign(server, { headersTimeout: SOON_MS, requestTimeout: SOON_MS });
+  answer = () => undefined;
+  const requests = {
+    "": 408,
+    "GET / HTTP/1.1\r\nHost: a\r\nX-": 408,
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1": 408,
+    "\0\u0001\u0002\r\n\r\n": 400,
+    "GET / HTTP/1.1\r\n\r\n": 400,
+    [`GET / HTTP/1.1\r\nHost: a\r\nX-A: ${"a".repeat(17_000)}\r\n\r\n`]: 431,
+  };
+  const refuse = async ([request, status]: [string, number]): Promise<void> => {
+    const text = await receive(await send(request));
+    expect(text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*"status":${status}`, "s"));
+  };
+  await Promise.all(Object.entries(requests).map(refuse));
+  await untilNoConnections();
 });
 
 test("a client that goes on sending after it was refused gets the answer", async () => {
+  // However long it takes here, it is soon.
+  jest.useFakeTimers({ doNotFake: ["nextTick", "setImmediate", "queueMicrotask"] });
   const client = await send("\0\r\n\r\n");
   for (let count = 0; count < 3; count += 1) {
     await once(server, "clientError");
     client.write("\0\r\n\r\n");
   }
   expect(await receive(client)).toMatch(/^HTTP\/1\.1 400 .*\}$/s);
+  jest.runAllTimers();
+  jest.useRealTimers();
+  await untilNoConnections();
 });
 
 test("a request that cannot be read ends the answer to the one before, and leaves it as it is", async () => {
@@ -99,29 +105,32 @@ test("a request that cannot be read ends the answer to the one before, and leave
 });
 
 describe("a client that takes nothing of its answer is disconnected", () => {
+  let response: Promise<ServerResponse>;
+
   beforeEach(() => {
     server.timeout = SOON_MS;
+    ({ promise: response, resolve: answer } = Promise.withResolvers<ServerResponse>());
   });
 
-  test.each(["", "Connection: close\r\n"])("%s", async (header) => {
-    answer = (response) => response.end(MUCH);
-    const client = await send(`GET / HTTP/1.1\r\nHost: a\r\n${header}\r\n`);
+  test.each(["close", "keep-alive"])("with Connection: %s", async (connection) => {
+    const client = await send(`GET / HTTP/1.1\r\nHost: a\r\nConnection: ${connection}\r\n\r\n`);
     client.pause();
-    await waitFor(async () => (await countConnections()) === 1, { description: "the connection" });
-    await untilNoConnections();
+    await once((await response).end(MUCH), "close");
+    expect((await response).writableFinished).toBe(false);
   });
 
   test("but not while it waits for one that takes long", async () => {
-    const { promise: late, resolve } = Promise.withResolvers<ServerResponse>();
-    answer = resolve;
     const client = await send(GET);
     client.pause();
-    const response = await late;
     await once(server, "timeout");
-    expect(response.socket?.destroyed).toBe(false);
-    response.end(MUCH);
-    await untilNoConnections();
+    expect((await response).socket?.destroyed).toBe(false);
+    await once((await response).end(MUCH), "close");
+    expect((await response).writableFinished).toBe(false);
   });
+});
+
+test("a client may take nothing of its answer for half a minute", () => {
+  expect(server.timeout).toBe(30_000);
 });
 
 test("a connection on which nothing is asked for any more is closed", async () => {

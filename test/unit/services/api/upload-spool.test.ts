@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { request as openRequest, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { connect, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -103,6 +103,22 @@ test.each([
   const { status, text } = await sendRaw(url, [head]);
   expect([status, text]).toEqual([400, expect.stringContaining(detail)]);
   await untilNothingIsLeft();
+});
+
+test("uploads that stall leave nothing, and make room, though their clients never close the connection", async () => {
+  Object.assign(server, { headersTimeout: 300, requestTimeout: 300 });
+  const { port } = server.address() as AddressInfo;
+  const clients = [1, 2].map(() => connect({ port, host: "127.0.0.1", allowHalfOpen: true }));
+  for (const stalled of clients) {
+    stalled
+      .resume()
+      .write("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\n1");
+  }
+  await waitFor(() => underWay === 2, { description: "both uploads to begin" });
+  await untilNothingIsLeft();
+  expect(clients.map(({ destroyed }) => destroyed)).toEqual([false, false]);
+  expect((await post("a", RAW)).status).toBe(200);
+  for (const stalled of clients) stalled.destroy();
 });
 
 describe("an upload", () => {

@@ -1,12 +1,14 @@
 import { expect, test } from "@jest/globals";
 
-import { UploadPlaces } from "../../../../services/api/upload-places.ts";
+import { SharedPlaces } from "../../../../services/api/shared-places.ts";
 
 const FULL = { type: "OVERLOADED", code: 503 };
 const HAS_SOME = { type: "TOO_MANY_UPLOADS", code: 429 };
 
+const placesFor = (count: number) => new SharedPlaces(count, "TOO_MANY_UPLOADS");
+
 /** Uploads of clients that end when they are told to. */
-function uploadsIn(places: UploadPlaces) {
+function uploadsIn(places: SharedPlaces) {
   const ends: (() => void)[] = [];
   const upload = (client: string): Promise<void> =>
     places.run(client, () => new Promise<void>((resolve) => ends.push(resolve)));
@@ -15,7 +17,7 @@ function uploadsIn(places: UploadPlaces) {
 }
 
 test("a client alone gets all places but the last sixth", async () => {
-  const { ends, upload, uploads } = uploadsIn(new UploadPlaces(24));
+  const { ends, upload, uploads } = uploadsIn(placesFor(24));
   const running = uploads("ada", 20);
   await expect(upload("ada")).rejects.toMatchObject(HAS_SOME);
   for (const end of ends) end();
@@ -23,7 +25,7 @@ test("a client alone gets all places but the last sixth", async () => {
 });
 
 test("the last places go to clients that have none, one to each", async () => {
-  const { ends, upload, uploads } = uploadsIn(new UploadPlaces(12));
+  const { ends, upload, uploads } = uploadsIn(placesFor(12));
   const running = [...uploads("ada", 10), upload("bob")];
   await expect(upload("bob")).rejects.toMatchObject(HAS_SOME);
   running.push(upload("eve"));
@@ -34,7 +36,7 @@ test("the last places go to clients that have none, one to each", async () => {
 });
 
 test.each([1, 2])("of %i places, a client has one at a time", async (count) => {
-  const { ends, upload } = uploadsIn(new UploadPlaces(count));
+  const { ends, upload } = uploadsIn(placesFor(count));
   const running = upload("ada");
   await expect(upload("ada")).rejects.toMatchObject(HAS_SOME);
   ends[0]?.();
@@ -42,7 +44,7 @@ test.each([1, 2])("of %i places, a client has one at a time", async (count) => {
 });
 
 test("the places of uploads that have ended, in whatever way, can be taken again", async () => {
-  const places = new UploadPlaces(12);
+  const places = placesFor(12);
   const { ends, upload, uploads } = uploadsIn(places);
   for (let round = 0; round < 3; round += 1) {
     const failing = places.run("ada", () => Promise.reject(new Error("broken off")));
