@@ -54,6 +54,19 @@ export async function within<T, Late>(
   }
 }
 
+/** What the promise gives; undefined as soon as `until` is aborted. */
+export async function unlessAborted<T>(promise: Promise<T>, until: AbortSignal): Promise<T | undefined> {
+  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
+  const onAbort = (): void => resolve(undefined);
+  until.addEventListener("abort", onAbort);
+  if (until.aborted) onAbort();
+  try {
+    return await Promise.race([aborted, promise]);
+  } finally {
+    until.removeEventListener("abort", onAbort);
+  }
+}
+
 interface RetryOptions {
   /** Between two attempts. */
   waitMs: number;

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { Awaited } from "../lib/awaited.ts";
 import type { CloudEvent } from "../lib/cloud-event.ts";
 import { explained } from "../lib/event-stream.ts";
-import { retry } from "../lib/waiting.ts";
+import { retry, unlessAborted } from "../lib/waiting.ts";
 import { countWaiting, ensureConsumer, HEARTBEAT_MS, PULL_MS } from "./durable-consumer.pull.ts";
 import type { EventSource, Notice, Verdict } from "./durable-consumer.source.ts";
 
@@ -88,7 +88,10 @@ export class JetStreamSource implements EventSource {
   async #follow(type: string): Promise<void> {
     const { signal } = this.#stopping;
     const attempt = async (): Promise<void> => {
-      const consumer = await ensureConsumer(this.#connect(), this.#options.consumer, type);
+      // An answer that was lost with the connection is waited for in vain, for seconds.
+      const ensured = ensureConsumer(this.#connect(), this.#options.consumer, type);
+      const consumer = await unlessAborted(ensured, signal);
+      if (!consumer) return;
       this.#stream.there();
       while (await this.#hasRoom()) await this.#pull(type, consumer);
     };

@@ -1,6 +1,15 @@
 import { describe, expect, test } from "@jest/globals";
 
-import { atMostEvery, inTime, pause, repeat, retry, Wakeup, within } from "../../../lib/waiting.ts";
+import {
+  atMostEvery,
+  inTime,
+  pause,
+  repeat,
+  retry,
+  unlessAborted,
+  Wakeup,
+  within,
+} from "../../../lib/waiting.ts";
 import { waitFor } from "../../support/wait-for.ts";
 
 const LONG_MS = 60_000;
@@ -17,6 +26,25 @@ describe("a pause", () => {
     controller.abort();
     await expect(waiting).resolves.toBeUndefined();
     await expect(pause(LONG_MS, controller.signal)).resolves.toBeUndefined();
+  });
+});
+
+describe("what is waited for unless aborted", () => {
+  test("is given, or fails, as it does by itself", async () => {
+    await expect(unlessAborted(Promise.resolve("done"), never)).resolves.toBe("done");
+    await expect(unlessAborted(Promise.reject(new Error("no")), never)).rejects.toThrow("no");
+  });
+
+  test("is not waited for once it is aborted, before or meanwhile, and may fail then", async () => {
+    const controller = new AbortController();
+    const { promise, reject } = Promise.withResolvers<string>();
+    const waiting = unlessAborted(promise, controller.signal);
+    controller.abort();
+    await expect(waiting).resolves.toBeUndefined();
+    await expect(unlessAborted(promise, controller.signal)).resolves.toBeUndefined();
+    // Were nobody listening, this would end the process.
+    reject(new Error("too late"));
+    await new Promise(setImmediate);
   });
 });
 
