@@ -28,7 +28,10 @@ export function createHttpServer(handler: Listener): Server {
   const listener: Listener = (request, response) => {
     const lacksHost = request.httpVersion === "1.1" && request.headers.host === undefined;
     if (lacksHost) {
-      refuse(request.socket, "MALFORMED_REQUEST");
+      const refuseIt = (): void => refuse(request.socket, "MALFORMED_REQUEST");
+      // It gets the socket when those that the client has sent before it are answered.
+      if (response.socket) refuseIt();
+      else response.once("socket", refuseIt);
       return;
     }
     request.url = originForm(request.url ?? "/");

@@ -104,6 +104,19 @@ test("a request that cannot be read ends the answer to the one before, and leave
   await untilNoConnections();
 });
 
+test("a request without Host is refused in its turn, after the answers to those before", async () => {
+  answer = (response) => void setImmediate(() => response.end("answered"));
+  const text = await receive(await send(`${GET}${GET}GET / HTTP/1.1\r\n\r\n`));
+  expect(text.match(/HTTP\/1\.1 \d+|answered/g)).toEqual([
+    "HTTP/1.1 200",
+    "answered",
+    "HTTP/1.1 200",
+    "answered",
+    "HTTP/1.1 400",
+  ]);
+  await untilNoConnections();
+});
+
 describe("a client that takes nothing of its answer is disconnected", () => {
   let response: Promise<ServerResponse>;
 
