@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { TLSSocket } from "node:tls";
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { atMostEvery, within } from "./waiting.ts";
@@ -9,6 +10,9 @@ const RECONNECT_DELAY_MS = 500;
 const SLOW_SHARE = 1 / 4;
 /** When all answers have been slow for so long, it is Redis that is late, and not this process that was busy. */
 const LATE_AFTER_MS = 100;
+
+/** A connection on which Redis has not answered for so long is given up, and another one opened. */
+const SILENCE_LIMIT_MS = 5000;
 
 /** A Redis that comes and goes is not to fill the log. */
 const WARNING_INTERVAL_MS = 10_000;
@@ -44,6 +48,9 @@ export class RedisLink {
       // Else what was sent to a server that died is sent to the next, when it may be out of date.
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 1,
+      // What else is asked before a connection is ready would be waited for without a limit; `ping` asks all the same.
+      enableReadyCheck: false,
+      disableClientInfo: true,
       connectTimeout: 1000,
       retryStrategy: () => RECONNECT_DELAY_MS,
     });
@@ -85,7 +92,9 @@ export class RedisLink {
       // At its start a node looks before it can be connected, which is no loss.
       const { status } = this.client;
       if (status === "connecting" || status === "connect") await once(this.client, "ready");
-      await this.#timed(this.client.ping());
+      const answer = this.client.ping();
+      giveUpWhenSilent(this.client, answer);
+      await this.#timed(answer);
       if (!this.#isUsable)
         await (this.#resuming ??= this.#resume().finally(() => (this.#resuming = undefined)));
     } catch (error) {
@@ -142,4 +151,20 @@ export class RedisLink {
       throw new Error(`Redis has not answered within ${this.#timeoutMs} ms.`);
     });
   }
+}
+
+/**
+ * Gives a connection up, for another one, unless an answer comes on it, however late: a host that is gone ends no
+ * connection, and the kernel takes a quarter of an hour to do so. ioredis' `socketTimeout` would also end the connection
+ * after it.
+ */
+export function giveUpWhenSilent(client: Redis, answer: Promise<unknown>): void {
+  const { stream } = client;
+  const giveUp = (): void => {
+    if (client.stream !== stream) return;
+    if (stream instanceof TLSSocket) stream.destroy();
+    // Without what is still to be sent, which Redis could otherwise get when it is out of date. TLS cannot be reset.
+    else stream.resetAndDestroy();
+  };
+  within(SILENCE_LIMIT_MS, answer, giveUp).catch(() => undefined);
 }

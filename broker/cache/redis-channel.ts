@@ -1,10 +1,8 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
+import { giveUpWhenSilent } from "../../lib/redis-link.ts";
 import { BEAT_INTERVAL_MS, type Span } from "./coverage.ts";
 import { REDIS_CHANNEL } from "./messages.ts";
-
-/** A connection that is silent for so long is given up, and another one opened. */
-const SILENCE_LIMIT_MS = 5000;
 
 interface ChannelOptions {
   /** The connection that the one of the channel is made like. */
@@ -50,7 +48,9 @@ export class RedisChannel {
 
   async #subscribe(): Promise<void> {
     try {
-      await this.#client.subscribe(REDIS_CHANNEL);
+      const answer = this.#client.subscribe(REDIS_CHANNEL);
+      giveUpWhenSilent(this.#client, answer);
+      await answer;
       this.#cover(performance.now());
     } catch (error) {
       this.#options.log.debug({ err: error }, "no channel of the cache");
@@ -59,15 +59,13 @@ export class RedisChannel {
   }
 
   async #beat(): Promise<void> {
+    if (this.#pingedAt !== undefined || this.span.from === Infinity) return;
     const now = performance.now();
-    if (this.#pingedAt !== undefined) {
-      if (now - this.#pingedAt > SILENCE_LIMIT_MS) this.#client.disconnect(true);
-      return;
-    }
-    if (this.span.from === Infinity) return;
     this.#pingedAt = now;
     try {
-      await this.#client.ping();
+      const answer = this.#client.ping();
+      giveUpWhenSilent(this.#client, answer);
+      await answer;
       // Else the connection was lost meanwhile, and perhaps made again.
       if (this.#pingedAt === now) this.#cover(now);
     } catch (error) {

@@ -12,9 +12,14 @@ export interface TcpProxy {
   loseAnswer(text: string): Promise<void>;
   /** From now on, what the server sends arrives so much later, in ms; what is under way stays in order. */
   delayAnswers(delayMs: () => number): void;
+  /**
+   * From now on nothing passes, and no connection ends, as if the other host had vanished. Those that are made until
+   * {@link mend} are silent too.
+   */
+  silence(): void;
   /** Breaks all connections and takes no new ones, as if the server had been killed. */
   cut(): Promise<void>;
-  /** Takes connections again. */
+  /** Takes connections again, through which everything passes. */
   mend(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -30,6 +35,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let loss: Loss | undefined;
   let delayMs = (): number => 0;
+  let isSilent = false;
 
   const server = createServer((client) => {
     const upstream = createConnection({ host: hostname, port: Number(port) });
@@ -56,11 +62,13 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
       loss.done();
       loss = undefined;
     });
+    if (isSilent) for (const socket of [client, upstream]) socket.pause();
   });
 
   // Not one that the system chooses: while it is cut, an outgoing connection could be given that.
   const ownPort = await freePort();
   const listen = async (): Promise<void> => {
+    isSilent = false;
     if (server.listening) return;
     server.listen(ownPort, "127.0.0.1");
     await once(server, "listening");
@@ -77,6 +85,10 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
     url: Object.assign(new URL(serverUrl), { port: ownPort }).href,
     loseAnswer: (text) => new Promise((resolve) => (loss = { text, done: resolve })),
     delayAnswers: (delay) => (delayMs = delay),
+    silence: () => {
+      isSilent = true;
+      for (const socket of sockets) socket.pause();
+    },
     cut,
     mend: listen,
     stop: cut,
