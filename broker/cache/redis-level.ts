@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { InTime, RedisLink } from "../../lib/redis-link.ts";
 import { namespaceOf } from "./cache-key.ts";
@@ -5,17 +6,13 @@ import { decode, toldVersionOf, type Keepable } from "./entry.ts";
 import { encodeMessage, REDIS_CHANNEL, type Invalidation } from "./messages.ts";
 import { STORE } from "./redis-scripts.ts";
 import type { CacheStatistics } from "./statistics.ts";
+import { Unsettled } from "./unsettled.ts";
 
 const ENTRY_PREFIX = "rollcall:cache:";
 const EPOCH_PREFIX = "rollcall:cache-epoch:";
 
 /** How long it is remembered that there is no older version: longer than any read takes. */
 const FLOOR_LIFE_MS = 60_000;
-
-/** Changes that are kept for when Redis is back; beyond it, whole namespaces are made invalid then. */
-const MAX_UNSETTLED = 10_000;
-/** Few enough that also a busy Redis takes them in the time that one command may take. */
-const SETTLE_BATCH = 50;
 
 /** What the script answers instead of the version that stays. */
 export const STORED = -1;
@@ -35,8 +32,7 @@ export class RedisLevel {
   readonly #link: RedisLink;
   readonly #nodeId: string;
   readonly #statistics: CacheStatistics;
-  readonly #unsettled = new Map<string, number>();
-  readonly #invalidNamespaces = new Set<string>();
+  readonly #unsettled = new Unsettled();
   /** By namespace, as Redis has said last. */
   readonly #epochs = new Map<string, string>();
 
@@ -67,24 +63,27 @@ export class RedisLevel {
 
   /** What Redis has under a key; undefined also when it does not answer, or would too late. */
   async get(key: string): Promise<Keepable | undefined> {
-    // Only while it is being told: the entry may be what was before the change.
+    const namespace = namespaceOf(key);
+    // Only until it is told: the entry may be what was before the change.
     if (this.#unsettled.has(key) || !this.#link.isUsable || this.#link.isLate) return undefined;
-    const statistics = this.#statistics.of("redis", namespaceOf(key));
+    const statistics = this.#statistics.of("redis", namespace);
     const startedAt = performance.now();
     const { serverId } = this.#link;
-    const answer = await this.#link.attempt((client) => client.mget(epochKey(key), ENTRY_PREFIX + key));
+    const answer = await this.#read(key);
     statistics.observe(startedAt);
     if (!answer) {
       statistics.errors += 1;
       return undefined;
     }
-    const [epoch, text] = [answer[0] ?? "0", answer[1]];
-    this.#epochs.set(namespaceOf(key), epoch);
+    const [epoch, text] = answer;
+    if (epoch) this.#epochs.set(namespace, epoch);
+    else this.#epochs.delete(namespace);
     const { found, isGarbage } = parse(text, `${serverId}.${epoch}`);
     if (isGarbage) statistics.errors += 1;
     if (found) statistics.hits += 1;
     else statistics.misses += 1;
-    return found;
+    // A purge before this may have failed meanwhile.
+    return this.#unsettled.has(key) ? undefined : found;
   }
 
   /**
@@ -128,13 +127,13 @@ export class RedisLevel {
       return true;
     });
     // Rare, so it may cost more: there is no version by which it could be told later.
-    if (!dropped) this.#invalidNamespaces.add(namespaceOf(key));
+    if (!dropped) this.leaveInvalid(namespaceOf(key));
   }
 
   /** Makes everything in a namespace invalid, and tells the other nodes. */
   async purge(namespace: string): Promise<void> {
     const purged = await this.#link.attempt((client) => this.#purge(client, namespace));
-    if (!purged) this.#invalidNamespaces.add(namespace);
+    if (!purged) this.leaveInvalid(namespace);
   }
 
   /** All keys of the database of Redis and what they take; undefined when Redis does not answer. */
@@ -147,39 +146,39 @@ export class RedisLevel {
 
   /** Remembers a change that Redis may not know of, also one of another node, until Redis was told. */
   leaveUnsettled(key: string, version: number): void {
-    // There is nothing by which Redis could be told of it later.
-    if (version === 0) {
-      this.#invalidNamespaces.add(namespaceOf(key));
-      return;
-    }
-    this.#unsettled.set(key, Math.max(version, this.#unsettled.get(key) ?? 0));
-    if (this.#unsettled.size <= MAX_UNSETTLED) return;
-    for (const unsettled of this.#unsettled.keys()) this.#invalidNamespaces.add(namespaceOf(unsettled));
-    this.#unsettled.clear();
+    this.#unsettled.add(key, version);
+  }
+
+  /** Remembers that everything in a namespace is invalid, until Redis was told. */
+  leaveInvalid(namespace: string): void {
+    this.#unsettled.addNamespace(namespace);
   }
 
   /** Tells Redis what it may not know, if it can be reached. */
   async settle(): Promise<void> {
-    if (this.#unsettled.size === 0 && this.#invalidNamespaces.size === 0) return;
-    await this.#link.attempt(() => this.#settle((answer) => answer));
+    if (!this.#unsettled.isEmpty) await this.#link.attempt(() => this.#settle((answer) => answer));
   }
 
-  /** @throws when Redis does not take it; what was told by then is not told again */
-  async #settle(inTime: InTime): Promise<void> {
+  #settle(inTime: InTime): Promise<void> {
     const { client } = this.#link;
-    for (const namespace of this.#invalidNamespaces) {
-      await inTime(this.#purge(client, namespace));
-      this.#invalidNamespaces.delete(namespace);
-    }
-    // A Map visits what is added to it while it is walked; changes go on meanwhile.
-    while (this.#unsettled.size > 0) {
-      const batch = [...this.#unsettled].slice(0, SETTLE_BATCH);
-      const tell = async ([key, version]: [string, number]): Promise<void> => {
-        await this.#raise(client, key, version);
-        if (this.#unsettled.get(key) === version) this.#unsettled.delete(key);
-      };
-      await inTime(Promise.all(batch.map(tell)));
-    }
+    const tell = {
+      raise: (key: string, version: number) => this.#raise(client, key, version),
+      purge: (namespace: string) => this.#purge(client, namespace),
+    };
+    return this.#unsettled.settle(tell, inTime);
+  }
+
+  /** The epoch of a key, which is made if there is none, and what is under the key. */
+  async #read(key: string): Promise<(string | null)[] | undefined> {
+    const read = (client: Redis): Promise<(string | null)[]> =>
+      client.mget(epochKey(key), ENTRY_PREFIX + key);
+    const answer = await this.#link.attempt(read);
+    if (answer?.[0] !== null) return answer;
+    return this.#link.attempt((client) => {
+      // Without memory for it there is none.
+      client.set(epochKey(key), randomUUID(), "NX").catch(() => undefined);
+      return read(client);
+    });
   }
 
   #raise(client: Redis, key: string, version: number): Promise<number> {
@@ -194,7 +193,7 @@ export class RedisLevel {
     const message: Invalidation = { node: this.#nodeId, namespace };
     await client
       .multi()
-      .incr(EPOCH_PREFIX + namespace)
+      .unlink(EPOCH_PREFIX + namespace)
       .publish(REDIS_CHANNEL, encodeMessage(message))
       .exec();
     return true;
@@ -216,6 +215,7 @@ export class RedisLevel {
       epoch,
       REDIS_CHANNEL,
       message,
+      randomUUID(),
     );
   }
 

@@ -185,6 +185,22 @@ describe("what was read before a purge, of which the node has not heard yet,", (
   });
 });
 
+describe("a purge", () => {
+  test("is not undone when Redis drops, for want of memory, what it knows of it", async () => {
+    const [node, other] = [await startNode(redis.url), await startNode(redis.url)];
+    const key = randomUUID();
+    source.fallback = { version: 1 };
+    source.values.set(key, { version: 1, name: "before" });
+    await untilStored(node, key);
+    source.values.set(key, { version: 1, name: "after" });
+    await (node.cacher as Cacher).cache.purge(["values.get"]);
+    // Something is kept after the purge, and the other node, which has not read the key yet, uses Redis.
+    await untilStored(other, randomUUID());
+    await client.del("rollcall:cache-epoch:values.get");
+    await expect(read(other, key)).resolves.toMatchObject({ name: "after" });
+  });
+});
+
 describe("something that is no Redis", () => {
   test("and answers garbage fails no call", async () => {
     const server = createServer((socket) => {
