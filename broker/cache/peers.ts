@@ -2,7 +2,7 @@ import type { NatsConnection } from "nats";
 import type { Logger } from "pino";
 import type { RedisLink } from "../../lib/redis-link.ts";
 import { Coverage } from "./coverage.ts";
-import { decodeMessage, encodeMessage, type Invalidation } from "./messages.ts";
+import { decodeMessage, type Invalidation } from "./messages.ts";
 import { NatsChannel } from "./nats-channel.ts";
 import { RedisChannel } from "./redis-channel.ts";
 
@@ -51,7 +51,7 @@ export class Peers {
 
   /** Tells those who do not hear of it from Redis, which tells of what is written to it by itself. */
   tell(message: Omit<Invalidation, "node">): void {
-    this.#natsChannel?.send(encodeMessage({ node: this.#options.nodeId, ...message }));
+    this.#natsChannel?.send({ node: this.#options.nodeId, ...message });
   }
 
   stop(): void {

@@ -247,7 +247,10 @@ export class TieredCache implements Cache {
   }
 
   #hear({ namespace, key, version, isUnsettled }: Invalidation): void {
-    if (namespace !== undefined) this.#forget(namespace);
+    if (namespace !== undefined) {
+      this.#forget(namespace);
+      if (isUnsettled) this.#redis?.leaveInvalid(namespace);
+    }
     if (key === undefined) return;
     this.#flights.delete(key);
     if (version === undefined) this.#memory.drop(key);

@@ -83,12 +83,12 @@ test("nodes are started by hand as the README says, on an empty database, and al
   };
 
   // A reader does not stop nodes that are still starting.
-  const allStarted = { commands: untilPrinted('"msg":"node started"', 7), promises: [] };
+  const allStarted = { commands: untilPrinted('"msg":"node started"', 8), promises: [] };
   const all = [...steps.slice(0, -1), allStarted, ...steps.slice(-1)];
   const outcomes = await runSteps(all.map((step) => withValues(step, values)));
 
   expect(brokenPromises(outcomes)).toEqual([]);
   const output = outcomes.map((outcome) => outcome.output).join("");
-  expect(output.match(/"msg":"node started"/g)).toHaveLength(7);
-  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(7);
+  expect(output.match(/"msg":"node started"/g)).toHaveLength(8);
+  expect(output.match(/"msg":"node stopped"/g)).toHaveLength(8);
 });
