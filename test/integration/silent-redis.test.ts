@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { randomUUID } from "node:crypto";
 
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
@@ -43,8 +42,10 @@ describe("a Redis that has vanished, while another one answers at its address,",
   });
 
   test("is given up also when it vanishes before it has said anything", async () => {
+    let connections = 0;
+    redis.link.client.on("connect", () => (connections += 1));
     redis.proxy.silence();
-    await once(redis.link.client, "connect");
+    await waitFor(() => connections === 2, { description: "a connection after one that was always silent" });
     await redis.proxy.mend();
     await expect(untilUsed()).resolves.toBe(true);
   });
