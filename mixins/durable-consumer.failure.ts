@@ -9,13 +9,18 @@ export interface Failure {
 
 const MAX_MESSAGE_LENGTH = 1000;
 
-/** An error as it is kept. */
+/** What a handler has thrown, an error or not, as it is kept. */
 export function describe(error: unknown): Omit<Failure, "attempts"> {
-  const { type, name, message } = error as { type?: string; name?: string; message?: string };
+  const { type, name, message } = Object(error) as { type?: unknown; name?: unknown; message?: unknown };
   return {
-    errorType: type ?? name ?? "Error",
-    errorMessage: (message ?? String(error)).slice(0, MAX_MESSAGE_LENGTH),
+    errorType: toText(type ?? name ?? "Error"),
+    errorMessage: toText(message ?? error),
   };
+}
+
+/** PostgreSQL has no text with a NUL. */
+function toText(value: unknown): string {
+  return String(value).replaceAll("\0", "").slice(0, MAX_MESSAGE_LENGTH);
 }
 
 /**
@@ -24,6 +29,6 @@ export function describe(error: unknown): Omit<Failure, "attempts"> {
  */
 export function isOutage(error: unknown): boolean {
   if (isDatabaseAway(error)) return true;
-  const { retryable, type } = error as { retryable?: unknown; type?: unknown };
+  const { retryable, type } = Object(error) as { retryable?: unknown; type?: unknown };
   return retryable === true && type !== "REQUEST_TIMEOUT" && type !== "UPSTREAM_TIMEOUT";
 }

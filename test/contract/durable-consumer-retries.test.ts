@@ -67,6 +67,30 @@ describeDurableConsumers((events) => {
     expect(await find()).toEqual([{ attempts: 2, error_message: "last" }]);
   });
 
+  test("keeps whatever a handler throws, also what PostgreSQL could not", async () => {
+    const name = newName();
+    const thrown: unknown[] = [new Error("nul\0 and more"), "text", null, undefined, { type: 5, message: {} }];
+    const handler = ({ event }: TestDelivery): Promise<void> =>
+      Promise.reject(thrown[subjects.indexOf(event.subject)] as Error);
+    await start({ name, maxDeliver: 1, handler });
+    const subjects = newSubjects(thrown.length);
+    await events().append(subjects);
+
+    const find = () =>
+      events().sql(
+        "SELECT error_type, error_message FROM events.dead_letter WHERE consumer = $1 ORDER BY sequence",
+        [name],
+      );
+    await waitFor(async () => (await find()).length === thrown.length, { description: "dead letters" });
+    expect(await find()).toEqual([
+      { error_type: "Error", error_message: "nul and more" },
+      { error_type: "Error", error_message: "text" },
+      { error_type: "Error", error_message: "null" },
+      { error_type: "Error", error_message: "undefined" },
+      { error_type: "5", error_message: "[object Object]" },
+    ]);
+  });
+
   test("tries events that have failed together again together", async () => {
     const name = newName();
     const subjects = newSubjects(4);
