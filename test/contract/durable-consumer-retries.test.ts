@@ -69,9 +69,16 @@ describeDurableConsumers((events) => {
 
   test("keeps whatever a handler throws, also what PostgreSQL could not", async () => {
     const name = newName();
-    const thrown: unknown[] = [new Error("nul\0 and more"), "text", null, undefined, { type: 5, message: {} }];
+    const thrown: unknown[] = [
+      new Error("nul\0 and more"),
+      "text",
+      null,
+      undefined,
+      { type: 5, message: {} },
+    ];
     const handler = ({ event }: TestDelivery): Promise<void> =>
-      Promise.reject(thrown[subjects.indexOf(event.subject)] as Error);
+      // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- it is what some handlers do
+      Promise.reject(thrown[subjects.indexOf(event.subject)]);
     await start({ name, maxDeliver: 1, handler });
     const subjects = newSubjects(thrown.length);
     await events().append(subjects);
