@@ -84,8 +84,11 @@ function spareSlowReaders(server: Server): void {
   });
   const closeIdle = server.closeIdleConnections.bind(server);
   server.closeIdleConnections = () => {
-    const isTaken = [...sockets].every(({ writableLength }) => writableLength === 0);
-    if (isTaken) closeIdle();
+    const slow = [...sockets].filter(({ writableLength }) => writableLength > 0);
+    for (const socket of slow) socket.destroy = () => socket;
+    closeIdle();
+    // From now on it is the one of its class again.
+    for (const socket of slow) Reflect.deleteProperty(socket, "destroy");
   };
 }
 
