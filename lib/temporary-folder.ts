@@ -36,10 +36,12 @@ export async function openTemporaryFolder(purpose: string): Promise<TemporaryFol
     );
   });
   let finding: Promise<string> | undefined;
+  let isRemoved = false;
 
   /** Systems remove what is old in such places, also the folder of a node that has long had nothing to put there. */
   async function find(): Promise<string> {
     if (await isOwn(folder.path, folder.uid)) return folder.path;
+    if (isRemoved) throw new Error("There are no temporary files any more.");
     // Not at the same path: there may be something that another user has put there since.
     folder = await createFolder(prefix);
     return folder.path;
@@ -58,6 +60,8 @@ export async function openTemporaryFolder(purpose: string): Promise<TemporaryFol
         }
       }),
     async remove() {
+      isRemoved = true;
+      await finding?.catch(() => undefined);
       const { path, uid } = folder;
       if (await isOwn(path, uid)) await rm(path, { recursive: true, force: true });
       open.delete(path);

@@ -64,6 +64,16 @@ describe("a folder", () => {
     expect(existsSync(path)).toBe(false);
   });
 
+  test("is not made again after its end", async () => {
+    const path = await currentPath();
+    const using = currentPath();
+    await Promise.all([folder.remove(), using.catch(() => undefined)]);
+    await expect(currentPath()).rejects.toThrow("no temporary files any more");
+    expect(
+      (await readdir(dirname(path))).filter((name) => name.startsWith(`rollcall-unit-${process.pid}-`)),
+    ).toEqual([]);
+  });
+
   test.each([
     ["a link", (path: string, elsewhere: string) => symlink(elsewhere, path)],
     ["a file", (path: string) => writeFile(path, "x")],
