@@ -52,11 +52,15 @@ export class NatsChannel {
   }
 
   async #watch(): Promise<void> {
+    let isLost = false;
     for await (const { type } of this.#options.connection.status()) {
       if (type === Events.Disconnect) {
+        isLost = true;
         this.#turns += 1;
         this.span.from = Infinity;
-      } else if (type === Events.Reconnect) {
+      } else if (type === Events.Reconnect && isLost) {
+        // The client tells of one reconnect again for each attempt before it that a server broke off.
+        isLost = false;
         this.#turns += 1;
         for (const message of this.#unconfirmed.messages) this.#publish(message);
       }

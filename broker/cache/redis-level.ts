@@ -115,8 +115,8 @@ export class RedisLevel {
     if (raised === undefined) this.leaveUnsettled(key, version);
   }
 
-  /** Drops an entry whatever its version, and tells the other nodes. */
-  async drop(key: string): Promise<void> {
+  /** Drops an entry whatever its version, and tells the other nodes. @returns false when Redis did not take it */
+  async drop(key: string): Promise<boolean> {
     const message = encodeMessage({ node: this.#nodeId, key });
     const dropped = await this.#link.attempt(async (client) => {
       await client
@@ -128,12 +128,14 @@ export class RedisLevel {
     });
     // Rare, so it may cost more: there is no version by which it could be told later.
     if (!dropped) this.leaveInvalid(namespaceOf(key));
+    return dropped === true;
   }
 
-  /** Makes everything in a namespace invalid, and tells the other nodes. */
-  async purge(namespace: string): Promise<void> {
+  /** Makes everything in a namespace invalid, and tells the other nodes. @returns false when Redis did not take it */
+  async purge(namespace: string): Promise<boolean> {
     const purged = await this.#link.attempt((client) => this.#purge(client, namespace));
     if (!purged) this.leaveInvalid(namespace);
+    return purged === true;
   }
 
   /** All keys of the database of Redis and what they take; undefined when Redis does not answer. */

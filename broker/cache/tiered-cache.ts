@@ -117,12 +117,7 @@ export class TieredCache implements Cache {
   }
 
   async purge(namespaces: readonly string[]): Promise<void> {
-    for (const namespace of namespaces) {
-      this.#forget(namespace);
-      this.#peers.tell({ namespace });
-    }
-    const redis = this.#redis;
-    if (redis) await Promise.all(namespaces.map((namespace) => redis.purge(namespace)));
+    await Promise.all(namespaces.map((namespace) => this.#purge(namespace)));
   }
 
   recent(namespace: string): Iterable<CacheEntry> {
@@ -237,7 +232,22 @@ export class TieredCache implements Cache {
     this.#memory.drop(key);
     this.#flights.delete(key);
     this.#peers.tell({ key });
-    if (this.#redis) await inTime(this.#redis.drop(key), PATIENCE_MS);
+    if (this.#redis) await inTime(this.#dropFromRedis(this.#redis, key), PATIENCE_MS);
+  }
+
+  async #dropFromRedis(redis: RedisLevel, key: string): Promise<void> {
+    const isDropped = await redis.drop(key);
+    // Again, as they may have taken it from there meanwhile.
+    this.#peers.tell(isDropped ? { key } : { namespace: namespaceOf(key), isUnsettled: true });
+  }
+
+  async #purge(namespace: string): Promise<void> {
+    this.#forget(namespace);
+    this.#peers.tell({ namespace });
+    if (!this.#redis) return;
+    const isPurged = await this.#redis.purge(namespace);
+    // Again, as they may have taken something from there meanwhile.
+    this.#peers.tell({ namespace, isUnsettled: !isPurged });
   }
 
   #forget(namespace: string): void {

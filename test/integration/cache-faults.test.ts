@@ -11,6 +11,7 @@ import { changeCache, type Cacher } from "../../broker/cache/cacher.ts";
 import { entryOf } from "../../broker/cache/entry.ts";
 import { RedisLink } from "../../lib/redis-link.ts";
 import { cacherOf, CachedValues } from "../support/cached-values.ts";
+import { startNats } from "../support/nats.ts";
 import { startRedis } from "../support/redis.ts";
 import type { TestServer } from "../support/server-process.ts";
 import { silentLogger } from "../support/silent-logger.ts";
@@ -54,7 +55,7 @@ async function startNode(url: string, settings: Record<string, string> = {}): Pr
   return broker;
 }
 
-const read = (broker: ServiceBroker, key: string): Promise<{ version: number }> =>
+const read = (broker: ServiceBroker, key: string): Promise<{ version: number; name?: string }> =>
   broker.call("values.get", { key });
 const keyOf = (key: string): string => cacheKey("values.get", { key });
 const stored = (key: string): string => `rollcall:cache:${keyOf(key)}`;
@@ -198,6 +199,26 @@ describe("a purge", () => {
     await untilStored(other, randomUUID());
     await client.del("rollcall:cache-epoch:values.get");
     await expect(read(other, key)).resolves.toMatchObject({ name: "after" });
+  });
+
+  test("that a node cannot tell Redis of is told by those who can", async () => {
+    const nats = await startNats();
+    try {
+      const settings = { NATS_URL: nats.url };
+      const [cutOff, other] = [await startNode(proxy.url, settings), await startNode(redis.url, settings)];
+      const key = randomUUID();
+      source.values.set(key, { version: 1, name: "before" });
+      await untilStored(other, key);
+      await proxy.cut();
+      source.values.set(key, { version: 1, name: "after" });
+      await (cutOff.cacher as Cacher).cache.purge(["values.get"]);
+
+      const hasHeard = async (): Promise<boolean> => (await read(other, key)).name === "after";
+      await expect(waitFor(hasHeard, { description: "the other node to tell Redis" })).resolves.toBe(true);
+    } finally {
+      await Promise.all(brokers.splice(0).map((broker) => broker.stop()));
+      await nats.stop();
+    }
   });
 });
 

@@ -61,17 +61,22 @@ describe("a Redis that has vanished, while another one answers at its address,",
 
   test("keeps from a node only for a while what others say", async () => {
     const { cache } = await cacherOf(redis.broker);
-    const key = cacheKey("values.get", { key: randomUUID() });
     redis.proxy.silence();
     await redis.proxy.mend();
     await waitFor(() => cache.peek("probe:1") === undefined, { description: "the silence to be noticed" });
 
-    const isHeard = async (): Promise<boolean> => {
+    const keep = async (): Promise<string | undefined> => {
+      const key = cacheKey("values.get", { key: randomUUID() });
       await cache.put(key, { version: 1, value: "old" });
-      if (cache.peek(key) === undefined) return false;
+      return cache.peek(key) && key;
+    };
+    const isHeard = async (): Promise<boolean> => {
+      const key = await keep();
+      if (key === undefined) return false;
       await direct.publish(REDIS_CHANNEL, JSON.stringify({ node: "other", key, version: 2 }));
       await waitFor(() => cache.peek(key) === undefined, { description: "the change", timeoutMs: 1000 });
-      return true;
+      // It has heard of it, and not only left its memory alone meanwhile.
+      return (await keep()) !== undefined;
     };
     await expect(waitFor(isHeard, { description: "the others to be heard" })).resolves.toBe(true);
   });
