@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { isDatabaseAway } from "../lib/database-errors.ts";
 
 /** Why an attempt failed. */
@@ -20,7 +21,8 @@ export function describe(error: unknown): Omit<Failure, "attempts"> {
 
 /** PostgreSQL has no text with a NUL. */
 function toText(value: unknown): string {
-  return String(value).replaceAll("\0", "").slice(0, MAX_MESSAGE_LENGTH);
+  const text = typeof value === "string" ? value : inspect(value);
+  return text.replaceAll("\0", "").slice(0, MAX_MESSAGE_LENGTH);
 }
 
 /**

@@ -74,7 +74,7 @@ describeDurableConsumers((events) => {
       "text",
       null,
       undefined,
-      { type: 5, message: {} },
+      Object.assign(Object.create(null), { type: 5 }),
     ];
     const handler = ({ event }: TestDelivery): Promise<void> =>
       // oxlint-disable-next-line typescript/prefer-promise-reject-errors -- it is what some handlers do
@@ -94,7 +94,7 @@ describeDurableConsumers((events) => {
       { error_type: "Error", error_message: "text" },
       { error_type: "Error", error_message: "null" },
       { error_type: "Error", error_message: "undefined" },
-      { error_type: "5", error_message: "[object Object]" },
+      { error_type: "5", error_message: "[Object: null prototype] { type: 5 }" },
     ]);
   });
 
