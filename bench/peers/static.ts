@@ -27,6 +27,7 @@ async function serve(path: string, known: string | undefined, response: ServerRe
   }
   const file = await open(path);
   const stats = await file.stat();
+  if (response.destroyed) return file.close();
   response.writeHead(200, {
     "Content-Type": "image/webp",
     "Content-Length": stats.size,
