@@ -1,6 +1,6 @@
 #!/bin/sh
-# Applies k8s/, or k8s-kind/, to the cluster of kubectl's current context: first the servers, then the migrations, then the nodes, so
-# that none starts before what it needs. Can be run again at any time; it waits until everything is ready.
+# Applies k8s/, or k8s-kind/, to the cluster of kubectl's current context: first the servers, then the migrations, then the
+# nodes, so that none starts before what it needs. Can be run again at any time; it waits until everything is ready.
 set -eu
 cd "$(dirname "$0")/.."
 
