@@ -29,7 +29,8 @@ export function natsLinkMiddleware(monitor: DependencyMonitor): Middleware {
         isLost = true;
         monitor.report(false, new Error("the connection was lost"));
         rejectPending(broker);
-      } else if (type === Events.Reconnect) {
+      } else if (type === Events.Reconnect && isLost) {
+        // The client tells of one reconnect again for each attempt before it that a server broke off.
         isLost = false;
         monitor.report(true);
         rejoin(broker);

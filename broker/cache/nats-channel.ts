@@ -59,7 +59,7 @@ export class NatsChannel {
         this.#turns += 1;
         this.span.from = Infinity;
       } else if (type === Events.Reconnect && isLost) {
-        // The client tells of one reconnect again for each attempt before it that a server broke off.
+        // Once, as in `natsLinkMiddleware`.
         isLost = false;
         this.#turns += 1;
         for (const message of this.#unconfirmed.messages) this.#publish(message);
