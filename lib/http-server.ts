@@ -87,7 +87,7 @@ function spareSlowReaders(server: Server): void {
     const slow = [...sockets].filter(({ writableLength }) => writableLength > 0);
     for (const socket of slow) socket.destroy = () => socket;
     closeIdle();
-    // From now on it is the one of its class again.
+    // The one of its class is theirs again.
     for (const socket of slow) Reflect.deleteProperty(socket, "destroy");
   };
 }

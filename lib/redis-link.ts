@@ -92,9 +92,7 @@ export class RedisLink {
       // At its start a node looks before it can be connected, which is no loss.
       const { status } = this.client;
       if (status === "connecting" || status === "connect") await once(this.client, "ready");
-      const answer = this.client.ping();
-      giveUpWhenSilent(this.client, answer);
-      await this.#timed(answer);
+      await this.#timed(giveUpWhenSilent(this.client, this.client.ping()));
       if (!this.#isUsable)
         await (this.#resuming ??= this.#resume().finally(() => (this.#resuming = undefined)));
     } catch (error) {
@@ -157,8 +155,10 @@ export class RedisLink {
  * Gives a connection up, for another one, unless an answer comes on it, however late: a host that is gone ends no
  * connection, and the kernel takes a quarter of an hour to do so. ioredis' `socketTimeout` would also end the connection
  * after it.
+ *
+ * @returns the answer
  */
-export function giveUpWhenSilent(client: Redis, answer: Promise<unknown>): void {
+export function giveUpWhenSilent<T>(client: Redis, answer: Promise<T>): Promise<T> {
   const { stream } = client;
   const giveUp = (): void => {
     if (client.stream !== stream) return;
@@ -167,4 +167,5 @@ export function giveUpWhenSilent(client: Redis, answer: Promise<unknown>): void 
     else stream.resetAndDestroy();
   };
   within(SILENCE_LIMIT_MS, answer, giveUp).catch(() => undefined);
+  return answer;
 }

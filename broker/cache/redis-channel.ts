@@ -48,9 +48,7 @@ export class RedisChannel {
 
   async #subscribe(): Promise<void> {
     try {
-      const answer = this.#client.subscribe(REDIS_CHANNEL);
-      giveUpWhenSilent(this.#client, answer);
-      await answer;
+      await giveUpWhenSilent(this.#client, this.#client.subscribe(REDIS_CHANNEL));
       this.#cover(performance.now());
     } catch (error) {
       this.#options.log.debug({ err: error }, "no channel of the cache");
@@ -63,9 +61,7 @@ export class RedisChannel {
     const now = performance.now();
     this.#pingedAt = now;
     try {
-      const answer = this.#client.ping();
-      giveUpWhenSilent(this.#client, answer);
-      await answer;
+      await giveUpWhenSilent(this.#client, this.#client.ping());
       // Else the connection was lost meanwhile, and perhaps made again.
       if (this.#pingedAt === now) this.#cover(now);
     } catch (error) {

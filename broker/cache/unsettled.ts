@@ -1,3 +1,4 @@
+import type { InTime } from "../../lib/redis-link.ts";
 import { namespaceOf } from "./cache-key.ts";
 
 /** Changes that are kept for when Redis is back; beyond it, whole namespaces are made invalid then. */
@@ -48,7 +49,7 @@ export class Unsettled {
    * @param inTime bounds the wait for one answer
    * @throws when Redis does not take it; what was told by then is not told again
    */
-  async settle(tell: Tell, inTime: <T>(answer: Promise<T>) => Promise<T>): Promise<void> {
+  async settle(tell: Tell, inTime: InTime): Promise<void> {
     for (const [namespace, times] of this.#purges) {
       await inTime(tell.purge(namespace));
       if (this.#purges.get(namespace) === times) this.#purges.delete(namespace);
